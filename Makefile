@@ -1,0 +1,105 @@
+# quantvec: PGXS build.
+#
+#   make                  the shared library and the install script
+#   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
+#   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
+#   make check            the rules that are scripts: layers, ODR, headers, test pairs
+#   make installcheck     SQL regression and TAP tests against a running server
+#   make format           clang-format over the tree
+#
+# ./quickstart test runs all of it in a private cluster.
+
+EXTENSION = quantvec
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" quantvec.control)
+MODULE_big = quantvec
+
+CORE_SRCS := $(sort $(wildcard src/core/*/*.cpp))
+PG_SRCS := $(sort $(wildcard src/pg/*.cpp src/pg/*/*.cpp))
+
+# One object a source file. The NEON file is empty on other processors, the x86 files elsewhere.
+OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
+
+# The install script is the numbered pieces, in order.
+SQL_PIECES := $(sort $(wildcard sql/install/*.sql))
+DATA_built = quantvec--$(EXTVERSION).sql
+
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(CURDIR) --outputdir=$(or $(OUTPUTDIR),$(CURDIR)) --load-extension=quantvec
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+# Ours: C++20, warnings are errors, nothing exported but what the version script names.
+QV_STD = -std=c++20 -fno-exceptions -fno-rtti
+QV_WARN = -Wall -Wextra -Werror
+# Contraction would make a multiply-add round once on one instruction set and twice on another.
+QV_FLOAT = -ffp-contract=off
+PG_CONFIG ?= pg_config
+PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CXXFLAGS = $(QV_STD) $(QV_WARN) $(QV_FLOAT) -O3 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
+# PGXS links with the C compiler.
+SHLIB_LINK = -lstdc++ -lm -Wl,--version-script=$(CURDIR)/src/quantvec.map
+EXTRA_CLEAN = $(OBJS:.o=.d) build results regression.diffs regression.out tmp_check output_iso log
+
+# JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# The instruction sets. Flags by file: a function compiled with -mavx2 must never be shared with
+# code that runs before the processor was asked (scripts/check-odr proves it).
+QV_AVX2 = -mavx2 -mfma
+QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma
+ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+src/core/kernels/target_avx2.o src/core/kernels/code_avx2.o: CXXFLAGS += $(QV_AVX2)
+src/core/kernels/target_avx512.o src/core/kernels/code_avx512.o: CXXFLAGS += $(QV_AVX512)
+build/unit/src/core/kernels/%_avx2.o build/san/src/core/kernels/%_avx2.o: TARGET_FLAGS = $(QV_AVX2)
+build/unit/src/core/kernels/%_avx512.o build/san/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
+endif
+
+$(OBJS): Makefile
+
+$(DATA_built): $(SQL_PIECES) Makefile
+	cat $(SQL_PIECES) > $@
+
+-include $(OBJS:.o=.d)
+
+# ---- unit tests: the core a second time, without the server's headers on the include path ----
+UNIT_SRCS := $(sort $(wildcard test/unit/*.cpp))
+UNIT_CXXFLAGS = $(QV_STD) $(QV_WARN) $(QV_FLOAT) -Isrc -Itest/unit -g -MMD -MP -DQV_ASSERTIONS
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+build/unit/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(UNIT_CXXFLAGS) -O2 $(TARGET_FLAGS) -c -o $@ $<
+build/san/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(UNIT_CXXFLAGS) -O1 $(SANITIZE) $(TARGET_FLAGS) -c -o $@ $<
+
+UNIT_OBJS := $(CORE_SRCS:%.cpp=build/unit/%.o) $(UNIT_SRCS:%.cpp=build/unit/%.o)
+SAN_OBJS := $(UNIT_OBJS:build/unit/%=build/san/%)
+build/unit/unit: $(UNIT_OBJS)
+	$(CXX) -o $@ $^
+build/san/unit: $(SAN_OBJS)
+	$(CXX) $(SANITIZE) -o $@ $^
+-include $(UNIT_OBJS:.o=.d) $(SAN_OBJS:.o=.d)
+
+.PHONY: unit unit-sanitize check check-layers check-odr check-headers check-tests format
+unit: build/unit/unit
+	build/unit/unit
+unit-sanitize: build/san/unit
+	build/san/unit
+
+# ---- the rules that are scripts ----
+check: check-layers check-odr check-headers check-tests
+check-layers:
+	scripts/check-layers
+check-odr: all
+	scripts/check-odr
+check-headers:
+	CXX="$(CXX)" PG_CONFIG="$(PG_CONFIG)" scripts/check-headers
+check-tests:
+	scripts/check-tests
+
+format:
+	clang-format -i $(shell git ls-files '*.cpp' '*.h')

@@ -1,0 +1,60 @@
+#include "core/ivf/block.h"
+
+#include <cstring>
+
+namespace quantvec::ivf {
+
+BlockLayout MakeLayout(const quant::Spec& spec) {
+    const quant::Quantizer& q = quant::Get(spec.kind);
+    return {
+        .spec = spec,
+        .quantizer = &q,
+        .head_bytes = static_cast<std::uint32_t>(q.HasOffset() ? kMaxHeadBytes : kOffsetAt),
+        .code_bytes = static_cast<std::uint32_t>(q.BlockCodeBytes(spec)),
+        .scan_row_bytes = static_cast<std::uint32_t>(q.ScanRowBytes(spec)),
+        .refine_row_bytes = static_cast<std::uint32_t>(q.RefineRowBytes(spec)),
+        .has_offset = q.HasOffset(),
+    };
+}
+
+kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* block) {
+    return {
+        .add = reinterpret_cast<const float*>(block + kAddAt),
+        .scale = reinterpret_cast<const std::uint16_t*>(block + kScaleAt),
+        .error = reinterpret_cast<const std::uint16_t*>(block + kErrorAt),
+        .offset = layout.has_offset ? reinterpret_cast<const float*>(block + kOffsetAt) : nullptr,
+    };
+}
+
+void InitBlock(const BlockLayout& layout, std::uint32_t list_id, std::uint64_t generation,
+               std::uint32_t ordinal, std::uint32_t refine_page, std::uint16_t refine_offset,
+               std::uint8_t* block) {
+    std::memset(block, 0, layout.head_bytes);
+    *HeadAt(block) = {
+        .generation = generation,
+        .list_id = list_id,
+        .live = 0,
+        .ordinal = ordinal,
+        .refine_page = refine_page,
+        .refine_offset = refine_offset,
+        .used = 0,
+        .reserved = 0,
+        .magic = kBlockMagic,
+    };
+}
+
+void PublishSlot(const BlockLayout& layout, RowPointer pointer, const quant::RowFactors& factors,
+                 std::uint8_t* block) {
+    BlockHead* head = HeadAt(block);
+    QV_ASSERT(head->used < kBlockRows);
+    const std::size_t slot = head->used;
+    PointersOf(block)[slot] = pointer;
+    std::memcpy(block + kAddAt + slot * 4, &factors.add, 4);
+    std::memcpy(block + kScaleAt + slot * 2, &factors.scale, 2);
+    std::memcpy(block + kErrorAt + slot * 2, &factors.error, 2);
+    if (layout.has_offset) std::memcpy(block + kOffsetAt + slot * 4, &factors.offset, 4);
+    head->used = static_cast<std::uint8_t>(slot + 1);
+    head->live |= 1u << slot;
+}
+
+}  // namespace quantvec::ivf

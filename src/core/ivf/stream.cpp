@@ -1,0 +1,103 @@
+#include "core/ivf/stream.h"
+
+#include <cstring>
+
+namespace quantvec::ivf {
+
+void ListScanner::BeginList(const BlockLayout& layout, const quant::PreparedQuery& prepared,
+                            std::uint32_t list_id, std::uint64_t generation, float base) {
+    layout_ = &layout;
+    prepared_ = &prepared;
+    scalars_ = quant::ListScalars(prepared, base);
+    list_id_ = list_id;
+    generation_ = generation;
+    pending_ = false;
+}
+
+void ListScanner::BeginPage(const std::uint8_t* page, std::uint32_t page_number,
+                            std::uint32_t only_at) {
+    const PageTail* tail = TailOf(page);
+    page_ = page;
+    page_number_ = page_number;
+    if (only_at != 0) {
+        at_ = only_at;
+        blocks_left_ = pending_ ? 0 : 1;
+    } else {
+        at_ = tail->first_block;
+        blocks_left_ = tail->blocks;
+    }
+}
+
+ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
+                                           ScoredBlock& block) {
+    const quant::Quantizer& q = *layout_->quantizer;
+    const std::size_t code_bytes = layout_->code_bytes;
+    if (pending_) {
+        if (consumed_ == code_bytes) return Result::kDamaged;
+        const std::size_t left = code_bytes - consumed_;
+        const std::size_t n = left < kPayloadBytes ? left : kPayloadBytes;
+        q.ScanPiece(layout_->spec, *prepared_, consumed_, {page_ + kPayloadAt, n},
+                    HeadAt(head_)->live, sums_);
+        consumed_ += n;
+        if (consumed_ < code_bytes) return Result::kPageDone;
+        pending_ = false;
+        Score(head_, pending_page_, pending_offset_, threshold, mask, block);
+        return Result::kBlock;
+    }
+    if (blocks_left_ == 0) return Result::kPageDone;
+    blocks_left_--;
+
+    const std::size_t codes_at = at_ + layout_->head_bytes;
+    if (at_ < kPayloadAt || at_ % 64 != 0 || codes_at > kPayloadEnd) return Result::kDamaged;
+    const std::uint8_t* head = page_ + at_;
+    if (!HeadIsSound(*HeadAt(head), list_id_, generation_)) return Result::kDamaged;
+
+    const std::size_t room = kPayloadEnd - codes_at;
+    const std::size_t n = room < code_bytes ? room : code_bytes;
+    std::memset(sums_, 0, sizeof sums_);
+    if (n > 0)
+        q.ScanPiece(layout_->spec, *prepared_, 0, {page_ + codes_at, n}, HeadAt(head)->live, sums_);
+    const std::uint32_t offset = at_;
+    at_ = static_cast<std::uint32_t>(codes_at + n);
+    if (n == code_bytes) {
+        Score(head, page_number_, offset, threshold, mask, block);
+        return Result::kBlock;
+    }
+    // Only the last block of a page can go on.
+    if (blocks_left_ != 0) return Result::kDamaged;
+    std::memcpy(head_, head, layout_->head_bytes);
+    pending_ = true;
+    pending_page_ = page_number_;
+    pending_offset_ = offset;
+    consumed_ = n;
+    return Result::kPageDone;
+}
+
+ListScanner::Result ListScanner::Finish(float threshold, std::uint32_t mask, ScoredBlock& block) {
+    if (!pending_) return Result::kPageDone;
+    pending_ = false;
+    if (layout_->quantizer->CodeBytesFor(layout_->spec, HeadAt(head_)->used) > consumed_)
+        return Result::kDamaged;
+    Score(head_, pending_page_, pending_offset_, threshold, mask, block);
+    return Result::kBlock;
+}
+
+void ListScanner::Score(const std::uint8_t* head, std::uint32_t page, std::uint32_t offset,
+                        float threshold, std::uint32_t mask, ScoredBlock& block) {
+    const std::uint32_t live = HeadAt(head)->live;
+    rows_scored_ += static_cast<std::uint64_t>(__builtin_popcount(live));
+    const std::uint32_t below = kernels::Active().bound_block(
+        FactorsOf(*layout_, head), scalars_, sums_, threshold, lower_, estimate_);
+    block = {
+        .head = head,
+        .page = page,
+        .offset = offset,
+        .live = live,
+        .below = below & live & mask,
+        .lower = lower_,
+        .estimate = estimate_,
+        .sums = sums_,
+    };
+}
+
+}  // namespace quantvec::ivf

@@ -1,0 +1,204 @@
+// The integer kernels and bound_block with AVX2: 32 bytes a step.
+#if defined(__x86_64__)
+
+#include "core/kernels/tables.h"
+
+#include <immintrin.h>
+
+namespace quantvec::kernels::avx2 {
+namespace {
+
+__m256i Load(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+std::int64_t SumLanes(__m256i x) {
+    std::int32_t lane[8];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane), x);
+    std::int64_t sum = 0;
+    for (int i = 0; i < 8; ++i) sum += lane[i];
+    return sum;
+}
+
+// <value, hi> and <value, lo> in 8 lanes each. |hi| and |lo| are at most 64, so two products of a
+// byte fit the 16-bit lanes of maddubs: 2 * 255 * 64 = 32,640.
+struct SplitDot {
+    __m256i high = _mm256_setzero_si256();
+    __m256i low = _mm256_setzero_si256();
+
+    void Add(__m256i value, __m256i hi, __m256i lo) {
+        const __m256i ones = _mm256_set1_epi16(1);
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_maddubs_epi16(value, hi), ones));
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_maddubs_epi16(value, lo), ones));
+    }
+    std::int64_t Total() const { return 128 * SumLanes(high) + SumLanes(low); }
+};
+
+// 16 sums of 32 bits plus 16 of 16 bits, in order of rows.
+void AddRows(__m256i rows, std::uint32_t* sums) {
+    const __m256i first = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(rows));
+    const __m256i second = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(rows, 1));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_add_epi32(Load(sums), first));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + 8),
+                        _mm256_add_epi32(Load(sums + 8), second));
+}
+
+// Sums of bytes in 16 bits, modulo 2^16: `both` adds pairs of bytes as they are, `odd` their upper
+// bytes; the lower ones follow as both - 256 * odd. One addition less than unpacking each pair.
+struct ByteSums {
+    __m256i both = _mm256_setzero_si256();
+    __m256i odd = _mm256_setzero_si256();
+
+    void Add(__m256i bytes) {
+        both = _mm256_add_epi16(both, bytes);
+        odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
+    }
+    // Both 128-bit lanes hold the same 16 rows, of different groups.
+    void AddTo(std::uint32_t* sums) const {
+        const __m256i even = _mm256_sub_epi16(both, _mm256_slli_epi16(odd, 8));
+        const __m128i even_rows =
+            _mm_add_epi16(_mm256_castsi256_si128(even), _mm256_extracti128_si256(even, 1));
+        const __m128i odd_rows =
+            _mm_add_epi16(_mm256_castsi256_si128(odd), _mm256_extracti128_si256(odd, 1));
+        AddRows(_mm256_set_m128i(_mm_unpackhi_epi16(even_rows, odd_rows),
+                                 _mm_unpacklo_epi16(even_rows, odd_rows)),
+                sums);
+    }
+};
+
+// Byte k becomes 0xFF where bit k of bits is set, else 0.
+__m256i ExpandBits(std::uint32_t bits) {
+    const __m256i byte_of = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                                             2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit_of = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+    const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), byte_of);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit_of), bit_of);
+}
+
+template <std::size_t kBits>
+std::int64_t DotPlanesOf(const std::uint8_t* planes, const std::int8_t* hi, const std::int8_t* lo,
+                         std::size_t n) {
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 64, planes += 8 * kBits)
+        for (std::size_t half = 0; half < 2; ++half) {
+            // From the most significant plane: value = 2 * value + bit.
+            __m256i value = _mm256_setzero_si256();
+            for (std::size_t b = kBits; b-- > 0;) {
+                std::uint32_t bits;
+                __builtin_memcpy(&bits, planes + 8 * b + 4 * half, sizeof(bits));
+                value = _mm256_sub_epi8(_mm256_add_epi8(value, value), ExpandBits(bits));
+            }
+            dot.Add(value, Load(hi + i + 32 * half), Load(lo + i + 32 * half));
+        }
+    return dot.Total();
+}
+
+__m256 FromBfloat16(const std::uint16_t* p) {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+__m256 Abs(__m256 x) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+}  // namespace
+
+std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n) {
+    SplitDot first, second;
+    std::size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        first.Add(Load(code + i), Load(hi + i), Load(lo + i));
+        second.Add(Load(code + i + 32), Load(hi + i + 32), Load(lo + i + 32));
+    }
+    if (i + 32 <= n) {
+        first.Add(Load(code + i), Load(hi + i), Load(lo + i));
+        i += 32;
+    }
+    if (i < n) {
+        // Where code is 0 the others do not matter, but they must not be read.
+        std::uint8_t tail[3][32] = {};
+        __builtin_memcpy(tail[0], code + i, n - i);
+        __builtin_memcpy(tail[1], hi + i, n - i);
+        __builtin_memcpy(tail[2], lo + i, n - i);
+        second.Add(Load(tail[0]), Load(tail[1]), Load(tail[2]));
+    }
+    return first.Total() + second.Total();
+}
+
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    // 256 groups of 255 are the most that 16 bits hold.
+    while (groups > 0) {
+        const std::size_t chunk = groups < 256 ? groups : 256;
+        ByteSums lower, upper;
+        for (std::size_t g = 0; g < chunk; g += 2, codes += 32, tables += 32) {
+            const __m256i code = Load(codes);
+            const __m256i table = Load(tables);
+            lower.Add(_mm256_shuffle_epi8(table, _mm256_and_si256(code, nibble)));
+            upper.Add(
+                _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(code, 4), nibble)));
+        }
+        lower.AddTo(sums);
+        upper.AddTo(sums + 16);
+        groups -= chunk;
+    }
+}
+
+std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
+                       const std::int8_t* lo, std::size_t n) {
+    switch (bits) {
+        case 1:
+            return DotPlanesOf<1>(planes, hi, lo, n);
+        case 2:
+            return DotPlanesOf<2>(planes, hi, lo, n);
+        case 3:
+            return DotPlanesOf<3>(planes, hi, lo, n);
+        case 4:
+            return DotPlanesOf<4>(planes, hi, lo, n);
+        case 5:
+            return DotPlanesOf<5>(planes, hi, lo, n);
+        case 6:
+            return DotPlanesOf<6>(planes, hi, lo, n);
+        case 7:
+            return DotPlanesOf<7>(planes, hi, lo, n);
+    }
+    __builtin_unreachable();
+}
+
+std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
+                         const float sums[32], float threshold, float lower[32],
+                         float estimate[32]) {
+    const __m256 base = _mm256_set1_ps(scalars.base);
+    const __m256 limit = _mm256_set1_ps(threshold);
+    const __m256 minus_infinity = _mm256_set1_ps(-__builtin_inff());
+    std::uint32_t selected = 0;
+    for (std::size_t i = 0; i < 32; i += 8) {
+        const __m256 add = _mm256_loadu_ps(factors.add + i);
+        const __m256 scale = FromBfloat16(factors.scale + i);
+        const __m256 error = FromBfloat16(factors.error + i);
+        const __m256 product = _mm256_fmadd_ps(
+            _mm256_loadu_ps(sums + i), _mm256_set1_ps(scalars.unit), _mm256_set1_ps(scalars.shift));
+        __m256 e = _mm256_fmadd_ps(scale, product, _mm256_add_ps(base, add));
+        if (factors.offset != nullptr)
+            e = _mm256_fmadd_ps(_mm256_loadu_ps(factors.offset + i), _mm256_set1_ps(scalars.total),
+                                e);
+        __m256 w = _mm256_mul_ps(_mm256_set1_ps(scalars.error_factor), error);
+        w = _mm256_fmadd_ps(_mm256_set1_ps(scalars.round_error), Abs(scale), w);
+        w = _mm256_fmadd_ps(_mm256_set1_ps(scalars.slack), _mm256_add_ps(base, Abs(add)), w);
+        const __m256 bound = _mm256_sub_ps(e, w);
+        // "Not greater or equal": what is not a number is selected.
+        const __m256 below = _mm256_cmp_ps(bound, limit, _CMP_NGE_UQ);
+        selected |= static_cast<std::uint32_t>(_mm256_movemask_ps(below)) << i;
+        const __m256 no_number = _mm256_cmp_ps(bound, bound, _CMP_UNORD_Q);
+        _mm256_storeu_ps(lower + i, _mm256_blendv_ps(bound, minus_infinity, no_number));
+        _mm256_storeu_ps(estimate + i, e);
+    }
+    return selected;
+}
+
+}  // namespace quantvec::kernels::avx2
+
+#endif

@@ -1,0 +1,188 @@
+// The integer kernels and bound_block with AVX-512 (BW, VL and VNNI): 64 bytes a step.
+#if defined(__x86_64__)
+
+// GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then
+// warns about it where its functions are inlined.
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include "core/kernels/tables.h"
+
+#include <immintrin.h>
+
+namespace quantvec::kernels::avx512 {
+namespace {
+
+std::int64_t SumLanes(__m512i x) {
+    std::int32_t lane[16];
+    _mm512_storeu_si512(lane, x);
+    std::int64_t sum = 0;
+    for (int i = 0; i < 16; ++i) sum += lane[i];
+    return sum;
+}
+
+// <value, hi> and <value, lo> in 16 lanes each; dpbusd adds four byte products to 32 bits exactly.
+struct SplitDot {
+    __m512i high = _mm512_setzero_si512();
+    __m512i low = _mm512_setzero_si512();
+
+    void Add(__m512i value, __m512i hi, __m512i lo) {
+        high = _mm512_dpbusd_epi32(high, value, hi);
+        low = _mm512_dpbusd_epi32(low, value, lo);
+    }
+    std::int64_t Total() const { return 128 * SumLanes(high) + SumLanes(low); }
+};
+
+// Sums of bytes in 16 bits, modulo 2^16: `both` adds pairs of bytes as they are, `odd` their upper
+// bytes; the lower ones follow as both - 256 * odd. One addition less than unpacking each pair.
+struct ByteSums {
+    __m512i both = _mm512_setzero_si512();
+    __m512i odd = _mm512_setzero_si512();
+
+    void Add(__m512i bytes) {
+        both = _mm512_add_epi16(both, bytes);
+        odd = _mm512_add_epi16(odd, _mm512_srli_epi16(bytes, 8));
+    }
+    // All four 128-bit lanes hold the same 16 rows, of different groups.
+    void AddTo(std::uint32_t* sums) const {
+        const __m128i even_rows = FoldLanes(_mm512_sub_epi16(both, _mm512_slli_epi16(odd, 8)));
+        const __m128i odd_rows = FoldLanes(odd);
+        const __m256i rows = _mm256_set_m128i(_mm_unpackhi_epi16(even_rows, odd_rows),
+                                              _mm_unpacklo_epi16(even_rows, odd_rows));
+        _mm512_storeu_si512(
+            sums, _mm512_add_epi32(_mm512_loadu_si512(sums), _mm512_cvtepu16_epi32(rows)));
+    }
+
+  private:
+    static __m128i FoldLanes(__m512i x) {
+        const __m256i two =
+            _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+        return _mm_add_epi16(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+    }
+};
+
+template <std::size_t kBits>
+std::int64_t DotPlanesOf(const std::uint8_t* planes, const std::int8_t* hi, const std::int8_t* lo,
+                         std::size_t n) {
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 64, planes += 8 * kBits) {
+        // A plane's word is the mask of the bytes that get its weight.
+        std::uint64_t plane[kBits];
+        __builtin_memcpy(plane, planes, sizeof(plane));
+        __m512i value = _mm512_maskz_mov_epi8(plane[0], _mm512_set1_epi8(1));
+        for (std::size_t b = 1; b < kBits; ++b)
+            value = _mm512_mask_add_epi8(value, plane[b], value,
+                                         _mm512_set1_epi8(static_cast<char>(1 << b)));
+        dot.Add(value, _mm512_loadu_si512(hi + i), _mm512_loadu_si512(lo + i));
+    }
+    return dot.Total();
+}
+
+__m512 FromBfloat16(const std::uint16_t* p) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+}  // namespace
+
+std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n) {
+    SplitDot first, second;
+    std::size_t i = 0;
+    for (; i + 128 <= n; i += 128) {
+        first.Add(_mm512_loadu_si512(code + i), _mm512_loadu_si512(hi + i),
+                  _mm512_loadu_si512(lo + i));
+        second.Add(_mm512_loadu_si512(code + i + 64), _mm512_loadu_si512(hi + i + 64),
+                   _mm512_loadu_si512(lo + i + 64));
+    }
+    if (i + 64 <= n) {
+        first.Add(_mm512_loadu_si512(code + i), _mm512_loadu_si512(hi + i),
+                  _mm512_loadu_si512(lo + i));
+        i += 64;
+    }
+    if (i < n) {
+        const __mmask64 tail = (std::uint64_t{1} << (n - i)) - 1;
+        second.Add(_mm512_maskz_loadu_epi8(tail, code + i), _mm512_maskz_loadu_epi8(tail, hi + i),
+                   _mm512_maskz_loadu_epi8(tail, lo + i));
+    }
+    return first.Total() + second.Total();
+}
+
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    // 256 groups of 255 are the most that 16 bits hold.
+    while (groups > 0) {
+        const std::size_t chunk = groups < 256 ? groups : 256;
+        ByteSums lower, upper;
+        for (std::size_t g = 0; g < chunk; g += 4, codes += 64, tables += 64) {
+            const __m512i code = _mm512_loadu_si512(codes);
+            const __m512i table = _mm512_loadu_si512(tables);
+            lower.Add(_mm512_shuffle_epi8(table, _mm512_and_si512(code, nibble)));
+            upper.Add(
+                _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(code, 4), nibble)));
+        }
+        lower.AddTo(sums);
+        upper.AddTo(sums + 16);
+        groups -= chunk;
+    }
+}
+
+std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
+                       const std::int8_t* lo, std::size_t n) {
+    switch (bits) {
+        case 1:
+            return DotPlanesOf<1>(planes, hi, lo, n);
+        case 2:
+            return DotPlanesOf<2>(planes, hi, lo, n);
+        case 3:
+            return DotPlanesOf<3>(planes, hi, lo, n);
+        case 4:
+            return DotPlanesOf<4>(planes, hi, lo, n);
+        case 5:
+            return DotPlanesOf<5>(planes, hi, lo, n);
+        case 6:
+            return DotPlanesOf<6>(planes, hi, lo, n);
+        case 7:
+            return DotPlanesOf<7>(planes, hi, lo, n);
+    }
+    __builtin_unreachable();
+}
+
+std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
+                         const float sums[32], float threshold, float lower[32],
+                         float estimate[32]) {
+    const __m512 base = _mm512_set1_ps(scalars.base);
+    const __m512 limit = _mm512_set1_ps(threshold);
+    const __m512 minus_infinity = _mm512_set1_ps(-__builtin_inff());
+    std::uint32_t selected = 0;
+    for (std::size_t i = 0; i < 32; i += 16) {
+        const __m512 add = _mm512_loadu_ps(factors.add + i);
+        const __m512 scale = FromBfloat16(factors.scale + i);
+        const __m512 error = FromBfloat16(factors.error + i);
+        const __m512 product = _mm512_fmadd_ps(
+            _mm512_loadu_ps(sums + i), _mm512_set1_ps(scalars.unit), _mm512_set1_ps(scalars.shift));
+        __m512 e = _mm512_fmadd_ps(scale, product, _mm512_add_ps(base, add));
+        if (factors.offset != nullptr)
+            e = _mm512_fmadd_ps(_mm512_loadu_ps(factors.offset + i), _mm512_set1_ps(scalars.total),
+                                e);
+        __m512 w = _mm512_mul_ps(_mm512_set1_ps(scalars.error_factor), error);
+        w = _mm512_fmadd_ps(_mm512_set1_ps(scalars.round_error), _mm512_abs_ps(scale), w);
+        w = _mm512_fmadd_ps(_mm512_set1_ps(scalars.slack), _mm512_add_ps(base, _mm512_abs_ps(add)),
+                            w);
+        const __m512 bound = _mm512_sub_ps(e, w);
+        // "Not greater or equal": what is not a number is selected.
+        const __mmask16 below = _mm512_cmp_ps_mask(bound, limit, _CMP_NGE_UQ);
+        selected |= static_cast<std::uint32_t>(below) << i;
+        const __mmask16 no_number = _mm512_cmp_ps_mask(bound, bound, _CMP_UNORD_Q);
+        _mm512_storeu_ps(lower + i, _mm512_mask_mov_ps(bound, no_number, minus_infinity));
+        _mm512_storeu_ps(estimate + i, e);
+    }
+    return selected;
+}
+
+}  // namespace quantvec::kernels::avx512
+
+#endif

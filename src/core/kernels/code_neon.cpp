@@ -1,0 +1,138 @@
+// The integer kernels and bound_block with NEON (64-bit ARM, no optional extensions): 16 bytes a
+// step.
+#if defined(__aarch64__)
+
+#include "core/kernels/tables.h"
+
+#include <arm_neon.h>
+
+namespace quantvec::kernels::neon {
+namespace {
+
+// <value, hi> and <value, lo> in 4 lanes each; value is unsigned and may be 255, so the products
+// are taken in 16-bit lanes and added in 32.
+struct SplitDot {
+    int32x4_t high = vdupq_n_s32(0);
+    int32x4_t low = vdupq_n_s32(0);
+
+    void Add(uint8x16_t value, int8x16_t hi, int8x16_t lo) {
+        const int16x8_t first = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(value)));
+        const int16x8_t second = vreinterpretq_s16_u16(vmovl_high_u8(value));
+        high = AddProducts(high, first, vmovl_s8(vget_low_s8(hi)));
+        high = AddProducts(high, second, vmovl_high_s8(hi));
+        low = AddProducts(low, first, vmovl_s8(vget_low_s8(lo)));
+        low = AddProducts(low, second, vmovl_high_s8(lo));
+    }
+    std::int64_t Total() const {
+        return std::int64_t{128} * vaddvq_s32(high) + std::int64_t{vaddvq_s32(low)};
+    }
+
+  private:
+    static int32x4_t AddProducts(int32x4_t sum, int16x8_t a, int16x8_t b) {
+        return vmlal_high_s16(vmlal_s16(sum, vget_low_s16(a), vget_low_s16(b)), a, b);
+    }
+};
+
+// Sums of 16 rows in 16 bits.
+struct RowSums {
+    uint16x8_t first = vdupq_n_u16(0);
+    uint16x8_t second = vdupq_n_u16(0);
+
+    void Add(uint8x16_t bytes) {
+        first = vaddw_u8(first, vget_low_u8(bytes));
+        second = vaddw_high_u8(second, bytes);
+    }
+    void AddTo(std::uint32_t* sums) const {
+        vst1q_u32(sums, vaddw_u16(vld1q_u32(sums), vget_low_u16(first)));
+        vst1q_u32(sums + 4, vaddw_high_u16(vld1q_u32(sums + 4), first));
+        vst1q_u32(sums + 8, vaddw_u16(vld1q_u32(sums + 8), vget_low_u16(second)));
+        vst1q_u32(sums + 12, vaddw_high_u16(vld1q_u32(sums + 12), second));
+    }
+};
+
+float32x4_t FromBfloat16(const std::uint16_t* p) {
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+
+}  // namespace
+
+std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n) {
+    SplitDot dot;
+    std::size_t i = 0;
+    for (; i + 16 <= n; i += 16) dot.Add(vld1q_u8(code + i), vld1q_s8(hi + i), vld1q_s8(lo + i));
+    std::int64_t total = dot.Total();
+    for (; i < n; ++i) total += code[i] * (128 * hi[i] + lo[i]);
+    return total;
+}
+
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]) {
+    const uint8x16_t nibble = vdupq_n_u8(15);
+    // 256 groups of 255 are the most that 16 bits hold.
+    while (groups > 0) {
+        const std::size_t chunk = groups < 256 ? groups : 256;
+        RowSums lower, upper;
+        for (std::size_t g = 0; g < chunk; ++g, codes += 16, tables += 16) {
+            const uint8x16_t code = vld1q_u8(codes);
+            const uint8x16_t table = vld1q_u8(tables);
+            lower.Add(vqtbl1q_u8(table, vandq_u8(code, nibble)));
+            upper.Add(vqtbl1q_u8(table, vshrq_n_u8(code, 4)));
+        }
+        lower.AddTo(sums);
+        upper.AddTo(sums + 16);
+        groups -= chunk;
+    }
+}
+
+std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
+                       const std::int8_t* lo, std::size_t n) {
+    const uint8x16_t bit_of = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201ull));
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 16) {
+        const std::uint8_t* bytes = planes + i / 64 * bits * 8 + i % 64 / 8;
+        // From the most significant plane: value = 2 * value + bit.
+        uint8x16_t value = vdupq_n_u8(0);
+        for (std::size_t b = bits; b-- > 0;) {
+            const uint8x16_t spread =
+                vcombine_u8(vdup_n_u8(bytes[8 * b]), vdup_n_u8(bytes[8 * b + 1]));
+            value = vsubq_u8(vaddq_u8(value, value), vtstq_u8(spread, bit_of));
+        }
+        dot.Add(value, vld1q_s8(hi + i), vld1q_s8(lo + i));
+    }
+    return dot.Total();
+}
+
+std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
+                         const float sums[32], float threshold, float lower[32],
+                         float estimate[32]) {
+    const float32x4_t base = vdupq_n_f32(scalars.base);
+    const float32x4_t limit = vdupq_n_f32(threshold);
+    const float32x4_t minus_infinity = vdupq_n_f32(-__builtin_inff());
+    const uint32x4_t lane_bit = {1, 2, 4, 8};
+    std::uint32_t selected = 0;
+    for (std::size_t i = 0; i < 32; i += 4) {
+        const float32x4_t add = vld1q_f32(factors.add + i);
+        const float32x4_t scale = FromBfloat16(factors.scale + i);
+        const float32x4_t error = FromBfloat16(factors.error + i);
+        const float32x4_t product =
+            vfmaq_f32(vdupq_n_f32(scalars.shift), vld1q_f32(sums + i), vdupq_n_f32(scalars.unit));
+        float32x4_t e = vfmaq_f32(vaddq_f32(base, add), scale, product);
+        if (factors.offset != nullptr)
+            e = vfmaq_f32(e, vld1q_f32(factors.offset + i), vdupq_n_f32(scalars.total));
+        float32x4_t w = vmulq_f32(vdupq_n_f32(scalars.error_factor), error);
+        w = vfmaq_f32(w, vdupq_n_f32(scalars.round_error), vabsq_f32(scale));
+        w = vfmaq_f32(w, vdupq_n_f32(scalars.slack), vaddq_f32(base, vabsq_f32(add)));
+        const float32x4_t bound = vsubq_f32(e, w);
+        // Not `bound < threshold`: what is not a number is selected.
+        const uint32x4_t above = vcgeq_f32(bound, limit);
+        selected |= vaddvq_u32(vbicq_u32(lane_bit, above)) << i;
+        vst1q_f32(lower + i, vbslq_f32(vceqq_f32(bound, bound), bound, minus_infinity));
+        vst1q_f32(estimate + i, e);
+    }
+    return selected;
+}
+
+}  // namespace quantvec::kernels::neon
+
+#endif

@@ -1,0 +1,79 @@
+// The integer kernels and bound_block as plain loops: the table "scalar", and the clearest
+// statement of what each of them computes.
+#include "core/kernels/tables.h"
+
+namespace quantvec::kernels::scalar {
+namespace {
+
+// One T from any address.
+template <class T>
+T Load(const T* p) {
+    T value;
+    __builtin_memcpy(&value, p, sizeof(T));
+    return value;
+}
+
+float FromBfloat16(std::uint16_t half) {
+    const std::uint32_t bits = std::uint32_t{half} << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+}  // namespace
+
+std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n) {
+    std::int32_t high = 0, low = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        high += code[i] * hi[i];
+        low += code[i] * lo[i];
+    }
+    return std::int64_t{128} * high + low;
+}
+
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]) {
+    for (std::size_t g = 0; g < groups; ++g, codes += 16, tables += 16)
+        for (std::size_t j = 0; j < 16; ++j) {
+            sums[j] += tables[codes[j] & 15];
+            sums[j + 16] += tables[codes[j] >> 4];
+        }
+}
+
+std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
+                       const std::int8_t* lo, std::size_t n) {
+    std::int32_t high = 0, low = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::uint8_t* byte = planes + i / 64 * bits * 8 + i % 64 / 8;
+        std::int32_t value = 0;
+        for (std::size_t b = 0; b < bits; ++b) value |= ((byte[8 * b] >> (i % 8)) & 1) << b;
+        high += value * hi[i];
+        low += value * lo[i];
+    }
+    return std::int64_t{128} * high + low;
+}
+
+std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
+                         const float sums[32], float threshold, float lower[32],
+                         float estimate[32]) {
+    std::uint32_t selected = 0;
+    for (std::size_t i = 0; i < 32; ++i) {
+        const float add = Load(factors.add + i);
+        const float scale = FromBfloat16(Load(factors.scale + i));
+        const float error = FromBfloat16(Load(factors.error + i));
+        float e = scalars.base + add + scale * (sums[i] * scalars.unit + scalars.shift);
+        if (factors.offset != nullptr) e += Load(factors.offset + i) * scalars.total;
+        const float w = scalars.error_factor * error +
+                        scalars.round_error * __builtin_fabsf(scale) +
+                        scalars.slack * (scalars.base + __builtin_fabsf(add));
+        const float bound = e - w;
+        // Not `bound < threshold`: what is not a number is selected.
+        if (!(bound >= threshold)) selected |= std::uint32_t{1} << i;
+        lower[i] = bound == bound ? bound : -__builtin_inff();
+        estimate[i] = e;
+    }
+    return selected;
+}
+
+}  // namespace quantvec::kernels::scalar

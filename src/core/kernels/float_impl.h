@@ -1,0 +1,79 @@
+// Bodies of the float distance kernels, once for all instruction sets: Batch is
+// xsimd::batch<float, Arch>, or PlainBatch where there is none.
+//
+// Each keeps 4 accumulators of Batch::size lanes (cosine_sums 2 for each of its 3 sums), because
+// one would wait for the latency of every addition. An element therefore passes through at most n /
+// (4 * lanes) + 8 roundings, which gives the error bounds of README.md.
+#pragma once
+
+#include "core/kernels/lanes.h"
+
+namespace quantvec::kernels {
+namespace {
+
+// Sum over i of what step adds for (a[i], b[i]); step must add 0 for (0, 0).
+template <class Batch, class Step>
+float SumPairs(const float* a, const float* b, std::size_t n, Step step) {
+    constexpr std::size_t kLanes = Batch::size;
+    Batch sum0(0.0f), sum1(0.0f), sum2(0.0f), sum3(0.0f);
+    const auto load = [](const float* p) { return Batch::load_unaligned(p); };
+    std::size_t i = 0;
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+        sum0 = step(sum0, load(a + i), load(b + i));
+        sum1 = step(sum1, load(a + i + kLanes), load(b + i + kLanes));
+        sum2 = step(sum2, load(a + i + 2 * kLanes), load(b + i + 2 * kLanes));
+        sum3 = step(sum3, load(a + i + 3 * kLanes), load(b + i + 3 * kLanes));
+    }
+    for (; i + kLanes <= n; i += kLanes) sum0 = step(sum0, load(a + i), load(b + i));
+    if (i < n) sum1 = step(sum1, LoadTail<Batch>(a + i, n - i), LoadTail<Batch>(b + i, n - i));
+    return Sum((sum0 + sum1) + (sum2 + sum3));
+}
+
+template <class Batch>
+float L2Sqr(const float* a, const float* b, std::size_t n) {
+    return SumPairs<Batch>(a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) {
+        const Batch difference = x - y;
+        return MulAdd(difference, difference, sum);
+    });
+}
+
+template <class Batch>
+float InnerProduct(const float* a, const float* b, std::size_t n) {
+    return SumPairs<Batch>(a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) {
+        return MulAdd(x, y, sum);
+    });
+}
+
+template <class Batch>
+float L1(const float* a, const float* b, std::size_t n) {
+    return SumPairs<Batch>(
+        a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) { return sum + Abs(x - y); });
+}
+
+template <class Batch>
+void CosineSums(const float* a, const float* b, std::size_t n, float out[3]) {
+    constexpr std::size_t kLanes = Batch::size;
+    struct Sums {
+        Batch ab = Batch(0.0f), aa = Batch(0.0f), bb = Batch(0.0f);
+        void Add(const Batch& x, const Batch& y) {
+            ab = MulAdd(x, y, ab);
+            aa = MulAdd(x, x, aa);
+            bb = MulAdd(y, y, bb);
+        }
+    };
+    Sums even, odd;
+    std::size_t i = 0;
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+        even.Add(Batch::load_unaligned(a + i), Batch::load_unaligned(b + i));
+        odd.Add(Batch::load_unaligned(a + i + kLanes), Batch::load_unaligned(b + i + kLanes));
+    }
+    for (; i + kLanes <= n; i += kLanes)
+        even.Add(Batch::load_unaligned(a + i), Batch::load_unaligned(b + i));
+    if (i < n) odd.Add(LoadTail<Batch>(a + i, n - i), LoadTail<Batch>(b + i, n - i));
+    out[0] = Sum(even.ab + odd.ab);
+    out[1] = Sum(even.aa + odd.aa);
+    out[2] = Sum(even.bb + odd.bb);
+}
+
+}  // namespace
+}  // namespace quantvec::kernels

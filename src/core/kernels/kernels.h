@@ -1,0 +1,91 @@
+// The arithmetic that is worth an instruction set of its own: one table of functions for each.
+//
+// Two classes (README.md here has the table of kernels by instruction set and error):
+//   search       distances and estimates: within a stated tolerance of the plain loop on every table
+//   code-making  what ends up in stored bytes: the same bytes on every table
+//
+// Pointers need no alignment. n may be 0 unless a line says otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace quantvec::kernels {
+
+// One block of 32 rows to be bounded (see quant/README.md for the formula).
+//   key estimate  e = base + add[i] + scale[i] * (sum[i] * unit + shift) + offset[i] * total
+//   error         w = error_factor * error[i] + round_error * |scale[i]|
+//                     + slack * (base + |add[i]|)
+//   lower bound   e - w;   upper bound e + w
+// scale and error are bfloat16 (the upper half of a float), add and offset are float.
+struct BlockFactors {
+    const float* add;             // [32]
+    const std::uint16_t* scale;   // [32] bfloat16
+    const std::uint16_t* error;   // [32] bfloat16, rounded up
+    const float* offset;          // [32] or nullptr: taken as 0
+};
+struct BlockScalars {
+    float base;          // ||q - c||^2
+    float unit;          // what one step of the integer sum means
+    float shift;         // constant part of <code, query>
+    float total;         // multiplies offset
+    float error_factor;  // epsilon-tightened 2 ||q - c||
+    float round_error;   // the query's own rounding, in units of <code, query>
+    float slack;         // relative error of this very arithmetic
+};
+
+struct Kernels {
+    const char* name;  // "scalar", "avx2", "avx512", "neon"
+
+    // ---- search class, float ----
+    float (*l2sqr)(const float* a, const float* b, std::size_t n);          // sum (a-b)^2
+    float (*inner_product)(const float* a, const float* b, std::size_t n);  // sum a*b
+    float (*l1)(const float* a, const float* b, std::size_t n);             // sum |a-b|
+    // out[0] = <a,b>, out[1] = <a,a>, out[2] = <b,b>, in one pass.
+    void (*cosine_sums)(const float* a, const float* b, std::size_t n, float out[3]);
+
+    // ---- code-making class ----
+    // In-place unnormalised Walsh-Hadamard transform; n a power of two, at least 1.
+    void (*hadamard)(float* x, std::size_t n);
+    // (x[i], x[i+half]) <- (x[i] + x[i+half], x[i] - x[i+half]) * scale, for i < half.
+    void (*butterfly)(float* x, std::size_t half, float scale);
+    // x[i] *= scale, sign flipped where bit i of signs (bit i%8 of byte i/8) is set.
+    void (*flip_scale)(float* x, const std::uint8_t* signs, float scale, std::size_t n);
+    // Sums over 16 virtual lanes (element i in lane i%16), each lane in order of i and without
+    // contraction, lanes then folded 8+8, 4+4, 2+2, 1+1: the same bits on every table.
+    float (*ordered_dot)(const float* a, const float* b, std::size_t n);
+
+    // ---- search class, integer: exact on every table ----
+    // sum code[i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n <= 16384.
+    std::int64_t (*dot_u8)(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
+                           std::size_t n);
+    // 1-bit fast scan over a block of 32 rows. `codes` holds `groups` groups of 4 dimensions, 16
+    // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables` holds
+    // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.
+    void (*fast_scan)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+                      std::uint32_t sums[32]);
+    // Multi-bit refine dot. `planes` holds n/64 groups, each of `bits` planes of 8 bytes, least
+    // significant plane first; bit k of a plane's little-endian 64-bit word is dimension 64*g+k.
+    // Returns sum value[i] * (128 * hi[i] + lo[i]). n % 64 == 0, 1 <= bits <= 7.
+    std::int64_t (*dot_planes)(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
+                               const std::int8_t* lo, std::size_t n);
+
+    // ---- search class: bounds of a block ----
+    // Fills lower[32] and estimate[32] and returns the mask of rows whose lower bound is below
+    // `threshold` (bit i for row i; a bound that is not a number counts as -infinity).
+    std::uint32_t (*bound_block)(const BlockFactors& factors, const BlockScalars& scalars,
+                                 const float sums[32], float threshold, float lower[32],
+                                 float estimate[32]);
+};
+
+// The table in use; set once at load, "scalar" before that.
+const Kernels& Active();
+
+// Chooses the table by name ("auto": the best that this processor runs). false, and no change, if
+// the name is unknown or the processor lacks the instructions.
+bool Select(const char* name);
+
+// All tables compiled in that this processor can run: out[0..returned). For the tests.
+std::size_t Runnable(const Kernels* out[4]);
+
+}  // namespace quantvec::kernels

@@ -1,0 +1,46 @@
+// What the files of this folder share: the integer kernels by instruction set (code_*.cpp), and the
+// finished tables (target_*.cpp) from which dispatch.cpp chooses.
+#pragma once
+
+#include "core/kernels/kernels.h"
+
+// The integer kernels and bound_block, in one namespace an instruction set, so that no two files
+// define the same symbol.
+#define QV_DECLARE_CODE_KERNELS(isa)                                                            \
+    namespace quantvec::kernels::isa {                                                          \
+    std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,  \
+                       std::size_t n);                                                          \
+    void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,    \
+                  std::uint32_t sums[32]);                                                      \
+    std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi, \
+                           const std::int8_t* lo, std::size_t n);                               \
+    std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,          \
+                             const float sums[32], float threshold, float lower[32],            \
+                             float estimate[32]);                                               \
+    }
+
+QV_DECLARE_CODE_KERNELS(scalar)
+QV_DECLARE_CODE_KERNELS(avx2)
+QV_DECLARE_CODE_KERNELS(avx512)
+QV_DECLARE_CODE_KERNELS(neon)
+
+namespace quantvec::kernels {
+
+// Defined where the processor family can have them.
+extern const Kernels kScalarTable;
+extern const Kernels kAvx2Table;
+extern const Kernels kAvx512Table;
+extern const Kernels kNeonTable;
+
+}  // namespace quantvec::kernels
+
+// One table: the float bodies over Batch, the integer kernels of namespace isa. A macro, because a
+// function that builds it would be one more symbol compiled with the instruction set's flags.
+#define QV_KERNELS_TABLE(table_name, isa, Batch)                                            \
+    {                                                                                       \
+        .name = table_name, .l2sqr = L2Sqr<Batch>, .inner_product = InnerProduct<Batch>,    \
+        .l1 = L1<Batch>, .cosine_sums = CosineSums<Batch>, .hadamard = Hadamard<Batch>,     \
+        .butterfly = Butterfly<Batch>, .flip_scale = FlipScale<Batch>,                      \
+        .ordered_dot = OrderedDot<Batch>, .dot_u8 = isa::DotU8, .fast_scan = isa::FastScan, \
+        .dot_planes = isa::DotPlanes, .bound_block = isa::BoundBlock,                       \
+    }

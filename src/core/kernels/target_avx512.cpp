@@ -1,0 +1,23 @@
+// The table "avx512": AVX-512 F, BW, DQ, VL and VNNI.
+#if defined(__x86_64__)
+
+// GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then
+// warns about it where its functions are inlined.
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include "core/kernels/float_impl.h"
+#include "core/kernels/rotate_impl.h"
+#include "core/kernels/tables.h"
+
+namespace quantvec::kernels {
+
+using Avx512Batch = xsimd::batch<float, xsimd::avx512bw>;
+
+constinit const Kernels kAvx512Table = QV_KERNELS_TABLE("avx512", avx512, Avx512Batch);
+
+}  // namespace quantvec::kernels
+
+#endif

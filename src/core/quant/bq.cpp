@@ -1,0 +1,207 @@
+#include "core/quant/bq.h"
+
+#include <cstring>
+
+namespace quantvec::quant {
+
+namespace {
+
+// Step of the uniform quantizer with the least mean square error on a standard normal variable, by
+// number of bits (J. Max, "Quantizing for minimum distortion", IRE Trans. Inform. Theory 1960;
+// recomputed by minimising the closed form). Within 1.2 % of the error of a search for each vector
+// at up to 4 bits.
+constexpr float kGaussianStep[9] = {0,        1.59577f, 0.99569f, 0.58602f, 0.33520f,
+                                    0.18814f, 0.10406f, 0.05687f, 0.03076f};
+
+float LoadFloat(const std::uint8_t* p) {
+    float f;
+    std::memcpy(&f, p, sizeof f);
+    return f;
+}
+
+void StoreFloat(std::uint8_t* p, float f) { std::memcpy(p, &f, sizeof f); }
+
+// Factors of r^ = alpha * grid.
+struct GridFactors {
+    float alpha;
+    float add;
+    float error;  // ||r - alpha grid||
+};
+
+GridFactors FactorsOf(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
+                      float norm_sqr) {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t n = residual.size();
+    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
+    const float rg = k.ordered_dot(residual.data(), grid, n);
+    if (!(rr > 0) || !(rg > 0)) {
+        // r = 0 is its own code; what is not a number has no code at all.
+        const bool exact = rr == 0;
+        return {0, exact ? -norm_sqr : 0, exact ? 0 : __builtin_inff()};
+    }
+    const float gg = k.ordered_dot(grid, grid, n);
+    const float cg = k.ordered_dot(centroid.data(), grid, n);
+    const float alpha = rr / rg;
+    // ||alpha g||^2 - ||r||^2, since <alpha g, r> = ||r||^2.
+    const float ee = alpha * alpha * gg - rr;
+    // The difference of two like numbers carries their rounding.
+    const float error = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
+    const float add = rr + 2 * alpha * cg - norm_sqr;
+    if (!__builtin_isfinite(alpha) || !__builtin_isfinite(add) || !__builtin_isfinite(error))
+        return {0, 0, __builtin_inff()};
+    return {alpha, add, error};
+}
+
+}  // namespace
+
+void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
+                FloatSpan workspace, EncodedRow& row) const {
+    const std::size_t n = spec.padded_dim;
+    float* grid = workspace.data();
+
+    for (std::size_t i = 0; i < n; i += 8) {
+        unsigned byte = 0;
+        for (std::size_t j = 0; j < 8; j++) {
+            const unsigned bit = residual[i + j] >= 0;
+            byte |= bit << j;
+            grid[i + j] = bit ? 0.5f : -0.5f;
+        }
+        row.code[i / 8] = static_cast<std::uint8_t>(byte);
+    }
+    const GridFactors scan = FactorsOf(residual, centroid, grid, norm_sqr);
+    row.factors = {
+        .add = scan.add,
+        .offset = 0,
+        .scale = ToBfloat16(-2 * scan.alpha),
+        .error = ToBfloat16Up(scan.error),
+    };
+    if (spec.bits == 1) return;
+
+    const kernels::Kernels& k = kernels::Active();
+    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
+    const int half = 1 << (spec.bits - 1);
+    const float step =
+        kGaussianStep[spec.bits] * __builtin_sqrtf(rr) / __builtin_sqrtf(static_cast<float>(n));
+    const float inverse = step > 0 && __builtin_isfinite(step) ? 1.0f / step : 0.0f;
+    const std::size_t planes = spec.bits - 1u;
+    std::memset(row.refine.data(), 0, PlaneBytes(spec));
+    for (std::size_t i = 0; i < n; i++) {
+        // Truncation towards zero of the magnitude is the floor on either side, since the sign bit
+        // is decided by the sign alone.
+        float m = __builtin_fabsf(residual[i]) * inverse;
+        if (!(m < static_cast<float>(half))) m = static_cast<float>(half - 1);
+        const int magnitude = static_cast<int>(m);
+        const bool positive = residual[i] >= 0;
+        const unsigned low = static_cast<unsigned>(positive ? magnitude : half - 1 - magnitude);
+        grid[i] = positive ? static_cast<float>(magnitude) + 0.5f
+                           : -static_cast<float>(magnitude) - 0.5f;
+        for (std::size_t p = 0; p < planes; p++)
+            row.refine[i / 64 * planes * 8 + p * 8 + i % 64 / 8] |=
+                static_cast<std::uint8_t>((low >> p & 1u) << (i % 8));
+    }
+    const GridFactors fine = FactorsOf(residual, centroid, grid, norm_sqr);
+    std::uint8_t* tail = row.refine.data() + PlaneBytes(spec);
+    StoreFloat(tail, fine.add);
+    StoreFloat(tail + 4, -2 * fine.alpha);
+    StoreFloat(tail + 8, fine.error);
+}
+
+void Bq::Scatter([[maybe_unused]] const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                 ByteSpan piece) const {
+    QV_ASSERT(begin % 64 == 0 && begin + piece.size() <= BlockCodeBytes(spec));
+    const unsigned shift = slot < 16 ? 0 : 4;
+    const std::size_t lane = slot % 16;
+    const std::size_t first = begin / 16;
+    for (std::size_t g = 0; g < piece.size() / 16; g++) {
+        const std::size_t group = first + g;
+        const unsigned nibble = code[group / 2] >> (group % 2 * 4) & 15u;
+        std::uint8_t& byte = piece[g * 16 + lane];
+        byte = static_cast<std::uint8_t>((byte & ~(15u << shift)) | nibble << shift);
+    }
+}
+
+void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                      PreparedQuery& prepared) const {
+    const std::size_t n = spec.padded_dim;
+    const std::size_t groups = n / 4;
+    const float dim = static_cast<float>(n);
+    prepared.tables = memory.subspan(0, groups * 16);
+
+    // Table g has the sum of every subset of four coordinates, in steps of one unit above the least.
+    float widest = 0, total = 0, least = 0;
+    for (std::size_t g = 0; g < groups; g++) {
+        float range = 0;
+        for (std::size_t j = 0; j < 4; j++) {
+            const float q = query[g * 4 + j];
+            range += __builtin_fabsf(q);
+            total += q;
+            if (q < 0) least += q;
+        }
+        if (range > widest) widest = range;
+    }
+    const float unit = widest > 0 ? widest / 255.0f : 1.0f;
+    const float inverse = 1.0f / unit;
+    for (std::size_t g = 0; g < groups; g++) {
+        const float* q = query.data() + g * 4;
+        float low = 0;
+        for (std::size_t j = 0; j < 4; j++) low += q[j] < 0 ? q[j] : 0.0f;
+        for (unsigned subset = 0; subset < 16; subset++) {
+            float sum = -low;
+            for (unsigned j = 0; j < 4; j++) sum += subset >> j & 1u ? q[j] : 0.0f;
+            float v = sum * inverse + 0.5f;
+            if (!(v <= 255.0f)) v = 255.0f;
+            prepared.tables[g * 16 + subset] = static_cast<std::uint8_t>(v > 0 ? v : 0.0f);
+        }
+    }
+    const float half_steps = static_cast<float>(groups) * unit / 2;
+    const float spread = epsilon * unit * __builtin_sqrtf(static_cast<float>(groups) / 12);
+    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
+    prepared.unit = unit;
+    prepared.shift = least - total / 2;
+    prepared.total = 0;
+    prepared.round_error = spread < half_steps ? spread : half_steps;
+    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    // A bfloat16 is off by 2^-9 at most; the grid of signs has norm sqrt(dim) / 2.
+    prepared.scale_error = __builtin_sqrtf(dim) / 2 / 512;
+    if (spec.bits == 1) return;
+
+    std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data() + groups * 16);
+    prepared.hi = {planes, n};
+    prepared.lo = {planes + n, n};
+    prepared.refine_unit = QuantizeQuery(query, prepared.hi, prepared.lo);
+    const float half = static_cast<float>(1 << (spec.bits - 1));
+    prepared.refine_shift = half * least - (half - 0.5f) * total;
+    // The signs' sum keeps the tables' rounding, the other bits have the integer query's.
+    const float fine = prepared.refine_unit * __builtin_sqrtf(dim / 12);
+    prepared.refine_round_error = half * (prepared.round_error + epsilon * fine);
+}
+
+void Bq::ScanPiece(const Spec&, const PreparedQuery& prepared, std::size_t begin,
+                   ConstByteSpan piece, std::uint32_t, float sums[32]) const {
+    std::uint32_t add[32] = {};
+    kernels::Active().fast_scan(piece.data(), prepared.tables.data() + begin, piece.size() / 16,
+                                add);
+    for (int i = 0; i < 32; i++) sums[i] += static_cast<float>(add[i]);
+}
+
+Estimate Bq::Refine(const Spec& spec, const PreparedQuery& prepared, float base, float sum,
+                    const std::uint8_t* refine) const {
+    const std::uint8_t* tail = refine + PlaneBytes(spec);
+    const float add = LoadFloat(tail), scale = LoadFloat(tail + 4), error = LoadFloat(tail + 8);
+    const float low =
+        static_cast<float>(kernels::Active().dot_planes(refine, spec.bits - 1u, prepared.hi.data(),
+                                                        prepared.lo.data(), spec.padded_dim));
+    const float half = static_cast<float>(1 << (spec.bits - 1));
+    const float dot =
+        half * sum * prepared.unit + low * prepared.refine_unit + prepared.refine_shift;
+    // Two roundings that know nothing of each other add up as their squares do.
+    const float code = 2 * prepared.tighten * __builtin_sqrtf(base) * error;
+    const float query = prepared.refine_round_error * __builtin_fabsf(scale);
+    return {
+        .key = base + add + scale * dot,
+        .error = __builtin_sqrtf(code * code + query * query) +
+                 kSlack * (base + __builtin_fabsf(add) + __builtin_fabsf(scale * dot)),
+    };
+}
+
+}  // namespace quantvec::quant

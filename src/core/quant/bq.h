@@ -1,0 +1,61 @@
+// bq: RaBitQ. One sign bit a dimension for the scan, bits - 1 magnitude bits to refine it.
+//
+// Gao & Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for
+// Approximate Nearest Neighbor Search", SIGMOD 2024, section 3; several bits: Gao et al.,
+// "Practical and Asymptotically Optimal Quantization...", SIGMOD 2025, section 3.
+//
+//   paper               formula                                     here
+//   x_u                 u_j = floor(r_j / step) + 2^(bits-1)        code integers, 0 .. 2^bits - 1
+//   x~ = x_u + c_B      u - (2^bits - 1) / 2                        grid
+//   ||r||^2 / <r, x~>   alpha: makes <alpha x~, r> = ||r||^2        scale = -2 alpha
+//   F_add (L2)          ||r||^2 + 2 alpha <x~, c>                   add
+//   F_error             || r - alpha x~ ||                          error
+//
+// The sign bit is the most significant bit of the code, so the refined <x~, q> is the scan's sum
+// times 2^(bits-1) plus the dot of the other bits, which alone are stored in the refine row:
+//
+//   refine row   | (bits-1) planes, 8 bytes each, for every 64 dimensions | add | scale | error |
+//                  (bits - 1) * padded_dim / 8 bytes                        float x 3
+//
+//   block codes  16 bytes for every 4 dimensions: byte j holds the nibble of row j (low half) and
+//                of row j + 16 (high half); bit k of a nibble is dimension 4 g + k
+#pragma once
+
+#include "core/quant/quantizer.h"
+
+namespace quantvec::quant {
+
+class Bq final : public Quantizer {
+  public:
+    bool HasOffset() const override { return false; }
+    std::size_t ScanRowBytes(const Spec& spec) const override { return spec.padded_dim / 8; }
+    std::size_t BlockCodeBytes(const Spec& spec) const override {
+        return std::size_t{spec.padded_dim} * 4;
+    }
+    std::size_t RefineRowBytes(const Spec& spec) const override {
+        return spec.bits == 1 ? 0 : PlaneBytes(spec) + 3 * sizeof(float);
+    }
+    std::size_t QueryBytes(const Spec& spec) const override {
+        return std::size_t{spec.padded_dim} * (spec.bits == 1 ? 4 : 6);
+    }
+    std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
+        return slots == 0 ? 0 : BlockCodeBytes(spec);
+    }
+    void Encode(const Spec&, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
+                FloatSpan workspace, EncodedRow& row) const override;
+    void Scatter(const Spec&, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                 ByteSpan piece) const override;
+    void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                      PreparedQuery&) const override;
+    void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
+                   std::uint32_t live, float sums[32]) const override;
+    Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
+                    const std::uint8_t* refine) const override;
+
+  private:
+    static std::size_t PlaneBytes(const Spec& spec) {
+        return (spec.bits - 1u) * std::size_t{spec.padded_dim} / 8;
+    }
+};
+
+}  // namespace quantvec::quant

@@ -1,0 +1,147 @@
+// The one interface of all codes: ask the size, hand over the memory.
+//
+// A row x is stored in a list with centroid c. All arithmetic happens in one space: the stored mean
+// is subtracted and the result rotated (rotation.h), so that c, r = x - c and q below are rotated
+// vectors of padded_dim floats, and coordinates of r look alike whatever the data.
+//
+// A code stands for a vector r^ near r, stored as integers u and a few factors. What the operators
+// need is one number, the key (core/metric.h), of which the code gives an estimate and bounds:
+//
+//   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>      and  <q - c, r> = <q - c, r^> + <q - c, e>
+//
+//   key estimate = ||q - c||^2 + add + scale * <u, q> + offset * sum(q)
+//   error        = 2 ||q - c|| ||e|| * min(1, epsilon / sqrt(padded_dim - 1))    + rounding of q
+//
+// The first factor of the error is hard (Cauchy-Schwarz); epsilon tightens it because a rotated e
+// points nowhere in particular (RaBitQ, Gao & Long, SIGMOD 2024, section 3.2; README.md derives
+// the factors). One query table serves every list, since <c, r^> is inside `add`.
+//
+//   factor   meaning                                                            stored as
+//   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
+//   scale    -2 * step of the code, rounded to bfloat16                         bfloat16
+//   error    ||e||, e = r - r^, rounded up                                      bfloat16
+//   offset   -2 * value of code 0 (sq8 only)                                    float
+//
+// A block holds 32 rows (ivf/block.h draws it). Codes that are scanned many at a time are
+// transposed in it; that is the quantizer's business: Scatter and ScanPiece agree on it.
+#pragma once
+
+#include "core/kernels/kernels.h"
+#include "core/view.h"
+
+namespace quantvec::quant {
+
+inline constexpr std::size_t kBlockRows = 32;
+
+// Stored in the metapage: never renumber.
+enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2 };
+
+// What a code is made of; fixed when the index is built.
+struct Spec {
+    Kind kind;
+    std::uint8_t bits;         // bq: bits a dimension in all; sq8: 8
+    std::uint32_t padded_dim;  // multiple of 64
+};
+
+// The factors of one row before they are scattered into a block.
+struct RowFactors {
+    float add;
+    float offset;
+    std::uint16_t scale;
+    std::uint16_t error;
+};
+
+// An encoded row: factors, then the scan code row-major, then the refine row (if any).
+struct EncodedRow {
+    RowFactors factors;
+    ByteSpan code;    // [ScanRowBytes]
+    ByteSpan refine;  // [RefineRowBytes]
+};
+
+// A query ready for every list of one index. The spans lie in memory that the shell gave.
+struct PreparedQuery {
+    std::span<std::uint8_t> tables;  // bq: 16 bytes for each 4 dimensions
+    std::span<std::int8_t> hi;       // [padded_dim] integer query, 128 * hi + lo
+    std::span<std::int8_t> lo;       // [padded_dim]
+    float unit;                      // scan: what one step of a block's integer sum means
+    float shift;                     // scan: constant part of <code, query>
+    float total;                     // scan: multiplies the factor `offset`
+    float round_error;               // scan: the query's rounding, in units of <code, query>
+    float tighten;                   // min(1, epsilon / sqrt(padded_dim - 1))
+    float scale_error;               // relative error of a stored scale times the code's norm
+    float refine_unit;               // refine: what one step of the integer dot means
+    float refine_shift;
+    float refine_round_error;
+};
+
+struct Estimate {
+    float key;
+    float error;
+};
+
+class Quantizer {
+  public:
+    // ---- sizes, in bytes ----
+    virtual bool HasOffset() const = 0;
+    virtual std::size_t ScanRowBytes(const Spec& spec) const = 0;    // of one row, row-major
+    virtual std::size_t BlockCodeBytes(const Spec& spec) const = 0;  // of a block's 32 rows
+    virtual std::size_t RefineRowBytes(const Spec& spec) const = 0;  // 0: no refine layer
+    virtual std::size_t QueryBytes(const Spec& spec) const = 0;
+    // Code bytes of a block that must be there for slots 0..slots-1 to be read.
+    virtual std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const = 0;
+
+    // Encodes one row. The same bytes on every instruction set.
+    //   residual, centroid, workspace  [padded_dim]
+    //   norm_sqr  ||x||^2 for inner product, otherwise 0
+    // A row whose arithmetic is not finite gets error = infinity: its bound is -infinity.
+    virtual void Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid,
+                        float norm_sqr, FloatSpan workspace, EncodedRow& row) const = 0;
+
+    // Writes the bytes of `code` that fall into [begin, begin + piece.size()) of the block's codes.
+    // begin and the size are multiples of 64. Other slots' bits stay as they are.
+    virtual void Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                         ByteSpan piece) const = 0;
+
+    // query [padded_dim] rotated; memory [QueryBytes]; epsilon: standard errors that a bound keeps.
+    virtual void PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon,
+                              ByteSpan memory, PreparedQuery& prepared) const = 0;
+
+    // Adds a piece of a block's codes to the sums of its rows; `live` says which rows matter.
+    virtual void ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
+                           ConstByteSpan piece, std::uint32_t live, float sums[32]) const = 0;
+
+    // A better estimate from the refine row. `sum` is the row's scan sum; base = ||q - c||^2.
+    // REQUIRES: RefineRowBytes > 0.
+    virtual Estimate Refine(const Spec& spec, const PreparedQuery& prepared, float base, float sum,
+                            const std::uint8_t* refine) const = 0;
+};
+
+const Quantizer& Get(Kind kind);
+
+// The scalars of one list for kernels::bound_block. base = ||q - c||^2.
+kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base);
+
+// Relative error of float arithmetic over a few numbers, charged to every bound.
+inline constexpr float kSlack = 4e-6f;
+
+// bfloat16: the upper half of a float, nearest or not below.
+inline float FromBfloat16(std::uint16_t b) {
+    return __builtin_bit_cast(float, static_cast<std::uint32_t>(b) << 16);
+}
+inline std::uint16_t ToBfloat16(float f) {
+    std::uint32_t u = __builtin_bit_cast(std::uint32_t, f);
+    if ((u & 0x7f800000u) == 0x7f800000u) return static_cast<std::uint16_t>(u >> 16);
+    u += 0x7fffu + ((u >> 16) & 1u);
+    return static_cast<std::uint16_t>(u >> 16);
+}
+// REQUIRES: f >= 0 (infinity allowed).
+inline std::uint16_t ToBfloat16Up(float f) {
+    const std::uint32_t u = __builtin_bit_cast(std::uint32_t, f);
+    return static_cast<std::uint16_t>((u >> 16) + ((u & 0xffffu) != 0));
+}
+
+// Integer planes of a query, shared by the codes: q[i] is about unit * (128 * hi[i] + lo[i]).
+// Returns unit. hi and lo stay within [-64, 63], so that 8-bit products cannot saturate.
+float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo);
+
+}  // namespace quantvec::quant

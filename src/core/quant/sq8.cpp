@@ -1,0 +1,101 @@
+#include "core/quant/sq8.h"
+
+#include <cstring>
+
+namespace quantvec::quant {
+
+void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
+                 FloatSpan workspace, EncodedRow& row) const {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t n = spec.padded_dim;
+    // Zero belongs to the range: every |r^_j| is then at most 255 steps (PrepareQuery relies on it).
+    float low = 0, high = 0;
+    for (float r : residual) {
+        if (r < low) low = r;
+        if (r > high) high = r;
+    }
+    const std::uint16_t scale = ToBfloat16Up(2 * ((high - low) / 255.0f));
+    const float step = FromBfloat16(scale) / 2;
+    const float inverse = step > 0 ? 1.0f / step : 0.0f;
+
+    float* decoded = workspace.data();
+    for (std::size_t i = 0; i < n; i++) {
+        float v = (residual[i] - low) * inverse + 0.5f;
+        if (!(v < 255.0f)) v = 255.0f;
+        const auto u = static_cast<std::uint8_t>(v);
+        row.code[i] = u;
+        decoded[i] = low + step * static_cast<float>(u);
+    }
+    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
+    const float cross = k.ordered_dot(centroid.data(), decoded, n);
+    for (std::size_t i = 0; i < n; i++) decoded[i] -= residual[i];
+    const float error = __builtin_sqrtf(k.ordered_dot(decoded, decoded, n)) * (1 + 1e-5f);
+    const float add = rr + 2 * cross - norm_sqr;
+    const bool finite = __builtin_isfinite(add) && __builtin_isfinite(error) &&
+                        __builtin_isfinite(inverse) && __builtin_isfinite(step);
+    if (!finite) {
+        row.factors = {.add = 0, .offset = 0, .scale = 0, .error = ToBfloat16(__builtin_inff())};
+        return;
+    }
+    row.factors = {
+        .add = add,
+        .offset = -2 * low,
+        .scale = static_cast<std::uint16_t>(scale | 0x8000u),
+        .error = ToBfloat16Up(error),
+    };
+}
+
+void Sq8::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                  ByteSpan piece) const {
+    const std::size_t row_begin = slot * spec.padded_dim;
+    const std::size_t row_end = row_begin + spec.padded_dim;
+    const std::size_t from = row_begin > begin ? row_begin : begin;
+    const std::size_t to = row_end < begin + piece.size() ? row_end : begin + piece.size();
+    if (from < to) std::memcpy(&piece[from - begin], &code[from - row_begin], to - from);
+}
+
+void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                       PreparedQuery& prepared) const {
+    const std::size_t n = spec.padded_dim;
+    const float dim = static_cast<float>(n);
+    std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data());
+    prepared.hi = {planes, n};
+    prepared.lo = {planes + n, n};
+    const float unit = QuantizeQuery(query, prepared.hi, prepared.lo);
+    // The sum of the rounded query, so that a code's offset meets the same vector as its steps.
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < n; i++) total += prepared.hi[i] * 128 + prepared.lo[i];
+
+    const float spread = epsilon * unit * __builtin_sqrtf(dim / 12);
+    const float hard = dim * unit / 2;
+    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
+    prepared.unit = unit;
+    prepared.shift = 0;
+    prepared.total = unit * static_cast<float>(total);
+    prepared.round_error = 255 * (spread < hard ? spread : hard);
+    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    prepared.scale_error = 0;
+}
+
+void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
+                    ConstByteSpan piece, std::uint32_t live, float sums[32]) const {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t n = spec.padded_dim;
+    const std::size_t end = begin + piece.size();
+    for (std::size_t at = begin; at < end;) {
+        const std::size_t row = at / n;
+        const std::size_t row_end = (row + 1) * n < end ? (row + 1) * n : end;
+        if (live >> row & 1u) {
+            const std::size_t j = at - row * n;
+            sums[row] += static_cast<float>(k.dot_u8(&piece[at - begin], &prepared.hi[j],
+                                                     &prepared.lo[j], row_end - at));
+        }
+        at = row_end;
+    }
+}
+
+Estimate Sq8::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
+    __builtin_unreachable();  // no refine layer
+}
+
+}  // namespace quantvec::quant

@@ -1,0 +1,49 @@
+// The access method's callbacks, by the file that defines them, and what these files share.
+#pragma once
+
+#include "pg/am/meta.h"
+#include "pg/pg.h"
+
+namespace quantvec::pg {
+
+// build.cpp
+IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info);
+void AmBuildEmpty(Relation index);
+const char* AmBuildPhaseName(std::int64_t phase);
+// Values of pg_stat_progress_create_index's phase; 1 is the server's "initializing".
+enum BuildPhase : std::int64_t {
+    kPhaseSample = 2,
+    kPhaseTrain,
+    kPhaseEncode,
+    kPhaseSort,
+    kPhaseWrite,
+};
+
+// insert.cpp
+bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relation heap,
+              IndexUniqueCheck check, bool unchanged, IndexInfo* info);
+// Encodes a row for the list with this centroid. `vector` [padded_dim] is the transformed row and
+// is left as the residual; `raw` is the value as it was given.
+void EncodeIntoList(const ivf::BlockLayout& layout, const OpclassInfo& opclass, ConstFloatSpan raw,
+                    ConstFloatSpan centroid, FloatSpan vector, FloatSpan workspace,
+                    quant::EncodedRow& row);
+
+// scan.cpp
+IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys);
+void AmRescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+bool AmGetTuple(IndexScanDesc scan, ScanDirection direction);
+void AmEndScan(IndexScanDesc scan);
+
+// vacuum.cpp
+IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
+                                    IndexBulkDeleteCallback callback, void* state);
+IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
+
+// cost.cpp
+void AmCostEstimate(PlannerInfo* root, IndexPath* path, double loop_count, Cost* startup_cost,
+                    Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages);
+// LIMIT of the last planned query on this index, as far as the planner knew; < 0: none since the
+// last call. A hint for the first batch of a scan.
+double TakePlannedLimit(Oid index);
+
+}  // namespace quantvec::pg

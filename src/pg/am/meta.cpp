@@ -1,0 +1,259 @@
+#include "pg/am/meta.h"
+
+#include "core/kernels/kernels.h"
+#include "core/quant/rotation.h"
+#include "pg/am/options.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+// Models that no scan uses are kept up to this size in all. A model of 1,000 lists at 768
+// dimensions has 3 MB; reading it again costs about a millisecond.
+constexpr std::size_t kCacheBytes = 256 * 1024 * 1024;
+
+Model* cache = nullptr;
+std::uint64_t clock = 0;
+
+void Evict(Model** link) {
+    Model* model = *link;
+    *link = model->next;
+    MemoryContextDelete(model->context);
+}
+
+// Drops unused models: other builds of this file, and the least recently used beyond the limit.
+void Prune(const FileId& file, std::uint64_t build_id) {
+    std::size_t total = 0;
+    for (Model** link = &cache; *link;) {
+        Model* model = *link;
+        if (model->references == 0 && SameFile(model->file, file) &&
+            model->meta.build_id != build_id) {
+            Evict(link);
+        } else {
+            total += model->bytes;
+            link = &model->next;
+        }
+    }
+    while (total > kCacheBytes) {
+        Model** oldest = nullptr;
+        for (Model** link = &cache; *link; link = &(*link)->next)
+            if ((*link)->references == 0 && (!oldest || (*link)->last_use < (*oldest)->last_use))
+                oldest = link;
+        if (!oldest) break;
+        total -= (*oldest)->bytes;
+        Evict(oldest);
+    }
+}
+
+// Reads `size` bytes from the payloads of a part's chain.
+struct PartReader {
+    Relation index;
+    PageOwner owner;
+    bool checksum;
+    BlockNumber next;
+    std::uint32_t ordinal = 0;
+    std::size_t at = ivf::kPayloadEnd;
+    PGAlignedBlock copy;
+
+    void Read(void* to, std::size_t size) {
+        auto* out = static_cast<std::uint8_t*>(to);
+        while (size > 0) {
+            if (at == ivf::kPayloadEnd) Turn();
+            const std::size_t n = Min(size, ivf::kPayloadEnd - at);
+            memcpy(out, copy.data + at, n);
+            at += n;
+            out += n;
+            size -= n;
+        }
+    }
+
+  private:
+    void Turn() {
+        CHECK_FOR_INTERRUPTS();
+        if (next == InvalidBlockNumber)
+            ReportCorruption(index, InvalidBlockNumber, "a chain of the model ends too early");
+        LockedPage page = LockPage(index, next, Access::kShare, owner);
+        memcpy(copy.data, page.bytes, BLCKSZ);
+        const BlockNumber number = page.number;
+        UnlockPage(page);
+        const auto* bytes = reinterpret_cast<const std::uint8_t*>(copy.data);
+        const ivf::PageTail& tail = *ivf::TailOf(bytes);
+        if (tail.ordinal != ordinal) ReportCorruption(index, number, "a chain is out of order");
+        if (checksum && tail.crc != PayloadCrc(bytes))
+            ReportCorruption(index, number, "the checksum of the model does not match");
+        ordinal++;
+        next = tail.next;
+        at = ivf::kPayloadAt;
+    }
+};
+
+PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind) {
+    PartReader reader;
+    reader.index = index;
+    reader.owner = {kind, 0, part.generation};
+    reader.checksum = kind != ivf::PageKind::kDirectory;
+    reader.next = part.first;
+    return reader;
+}
+
+void LoadModel(Relation index, Model* model) {
+    const MetaPage& meta = model->meta;
+    const std::size_t dim = meta.dim, padded = meta.padded_dim, lists = meta.lists;
+    model->layout = ivf::MakeLayout({meta.quantizer, meta.bits, meta.padded_dim});
+    if (model->layout.head_bytes != meta.block_head_bytes ||
+        model->layout.code_bytes != meta.block_code_bytes ||
+        model->layout.refine_row_bytes != meta.refine_row_bytes)
+        ReportCorruption(index, kMetaPage, "block sizes do not fit the quantizer");
+
+    auto* mean = static_cast<float*>(palloc(dim * sizeof(float)));
+    OpenPart(index, meta.model, ivf::PageKind::kModel).Read(mean, dim * sizeof(float));
+    model->mean = mean;
+
+    const std::size_t sign_bytes = quant::RotationBytes(padded);
+    auto* signs = static_cast<std::uint8_t*>(palloc(sign_bytes));
+    quant::FillRotation(meta.rotation_seed, padded, {signs, sign_bytes});
+    model->signs = signs;
+
+    auto* centroids = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, lists * padded * sizeof(float)));
+    auto* entries = static_cast<ivf::ListEntry*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
+    auto* tails = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    PartReader nodes = OpenPart(index, meta.centroids, ivf::PageKind::kCentroid);
+    PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
+    for (std::size_t i = 0; i < lists; i++) {
+        ivf::CentroidNode node;
+        nodes.Read(&node, sizeof node);
+        nodes.Read(centroids + i * padded, padded * sizeof(float));
+        directory.Read(&entries[i], sizeof entries[i]);
+        if (node.child != entries[i].list_id || node.level != 0 ||
+            node.code != ivf::CentroidCode::kFloat)
+            ReportCorruption(index, InvalidBlockNumber, "centroids and directory do not match");
+        if (entries[i].state != ivf::ListState::kActive ||
+            entries[i].centroid_epoch != meta.centroids.generation)
+            ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
+        tails[i] = entries[i].scan_last;
+    }
+    model->centroids = centroids;
+    model->entries = entries;
+    model->tails = tails;
+
+    if (meta.metric == Metric::kInnerProduct) {
+        auto* rotated_mean = static_cast<float*>(palloc0(padded * sizeof(float)));
+        memcpy(rotated_mean, mean, dim * sizeof(float));
+        quant::Rotate({signs, sign_bytes}, {rotated_mean, padded});
+        auto* bias = static_cast<float*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(float)));
+        auto* sum = static_cast<float*>(palloc(padded * sizeof(float)));
+        for (std::size_t i = 0; i < lists; i++) {
+            for (std::size_t j = 0; j < padded; j++)
+                sum[j] = centroids[i * padded + j] + rotated_mean[j];
+            bias[i] = kernels::Active().inner_product(sum, sum, padded);
+        }
+        model->order_bias = bias;
+        pfree(sum);
+        pfree(rotated_mean);
+    }
+}
+
+void ReleaseModel(void* arg) { static_cast<Model*>(arg)->references--; }
+
+}  // namespace
+
+MetaPage ReadMeta(Relation index, bool writing) {
+    LockedPage page = LockPage(index, kMetaPage, Access::kShare, {ivf::PageKind::kMeta, 0, 0});
+    MetaPage meta;
+    memcpy(&meta, page.bytes + ivf::kPayloadAt, sizeof meta);
+    UnlockPage(page);
+    if (meta.magic != kMetaMagic)
+        ReportCorruption(index, kMetaPage, "the metapage has no magic number");
+    if ((meta.incompatible & ~kKnownIncompatible) != 0 ||
+        (writing && (meta.read_compatible & ~kKnownReadCompatible) != 0))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("index \"%s\" was written by a newer version of quantvec",
+                               RelationGetRelationName(index)),
+                        errhint("Install that version's library, or rebuild the index with "
+                                "REINDEX INDEX.")));
+    const bool sound =
+        meta.dim >= 1 && meta.dim <= kMaxDim && meta.padded_dim == quant::PaddedDim(meta.dim) &&
+        meta.lists >= 1 && meta.lists <= static_cast<std::uint32_t>(kMaxLists) &&
+        meta.entry_bytes == sizeof(ivf::ListEntry) && meta.bits >= 1 && meta.bits <= 8 &&
+        (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8) &&
+        (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
+         meta.metric == Metric::kCosine) &&
+        meta.rotation == RotationKind::kHadamard4;
+    if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");
+    return meta;
+}
+
+Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
+    const MetaPage meta = ReadMeta(index, writing);
+    const FileId file = FileIdOf(index);
+    Model* model = cache;
+    while (model && !(SameFile(model->file, file) && memcmp(&model->meta, &meta, sizeof meta) == 0))
+        model = model->next;
+    if (!model) {
+        Prune(file, meta.build_id);
+        // Until it is whole, the model belongs to the caller's memory, which an ERROR frees.
+        MemoryContext context =
+            AllocSetContextCreate(CurrentMemoryContext, "quantvec model", ALLOCSET_DEFAULT_SIZES);
+        MemoryContext old = MemoryContextSwitchTo(context);
+        model = static_cast<Model*>(palloc0(sizeof(Model)));
+        model->meta = meta;
+        model->file = file;
+        model->context = context;
+        model->rows_taken = -1;
+        LoadModel(index, model);
+        MemoryContextSwitchTo(old);
+        model->bytes = MemoryContextMemAllocated(context, true);
+        MemoryContextSetParent(context, CacheMemoryContext);
+        model->next = cache;
+        cache = model;
+    }
+    model->last_use = ++clock;
+    auto* callback = static_cast<MemoryContextCallback*>(
+        MemoryContextAlloc(owner, sizeof(MemoryContextCallback)));
+    callback->func = ReleaseModel;
+    callback->arg = model;
+    model->references++;
+    MemoryContextRegisterResetCallback(owner, callback);
+    return model;
+}
+
+EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list) {
+    // The directory is laid out in one run of pages.
+    const std::uint32_t ordinal = list / ivf::kEntriesPerPage;
+    return {model.meta.directory.first + ordinal,
+            ivf::kPayloadAt + list % ivf::kEntriesPerPage * sizeof(ivf::ListEntry)};
+}
+
+ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list) {
+    const EntryPlace place = PlaceOfEntry(model, list);
+    LockedPage page = LockPage(index, place.page, Access::kShare,
+                               {ivf::PageKind::kDirectory, 0, model.meta.directory.generation});
+    ivf::ListEntry entry;
+    memcpy(&entry, page.bytes + place.offset, sizeof entry);
+    UnlockPage(page);
+    if (entry.list_id != model.entries[list].list_id)
+        ReportCorruption(index, place.page, "a directory entry is of another list");
+    return entry;
+}
+
+bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
+    const std::size_t dim = model.meta.dim;
+    if (model.meta.metric == Metric::kCosine) {
+        const float norm = __builtin_sqrtf(
+            kernels::Active().ordered_dot(values.data(), values.data(), dim));
+        if (!(norm > 0) || !__builtin_isfinite(norm)) return false;
+        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] / norm - model.mean[i];
+    } else {
+        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] - model.mean[i];
+    }
+    for (std::size_t i = dim; i < out.size(); i++) out[i] = 0;
+    quant::Rotate({model.signs, quant::RotationBytes(out.size())}, out);
+    return true;
+}
+
+}  // namespace quantvec::pg

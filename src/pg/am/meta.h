@@ -1,0 +1,126 @@
+// The metapage, and the model that a backend keeps of each index it uses.
+//
+// Everything that was decided when the index was built is in the metapage; the options in the catalog
+// are only what was wished for. Feature bits say who may touch an index: a reader that meets an
+// incompatible bit it does not know refuses, a writer also at a read-compatible one.
+#pragma once
+
+#include "core/ivf/block.h"
+#include "core/ivf/directory.h"
+#include "core/metric.h"
+#include "pg/am/opclass.h"
+#include "pg/am/pages.h"
+#include "pg/compat.h"
+
+namespace quantvec::pg {
+
+inline constexpr BlockNumber kMetaPage = 0;
+inline constexpr std::uint32_t kMetaMagic = 0x4d564351;  // "QCVM"
+
+// Features this code knows, by class. None yet: version 1 is the absence of all.
+inline constexpr std::uint64_t kKnownIncompatible = 0;
+inline constexpr std::uint64_t kKnownReadCompatible = 0;
+
+// A replaceable part of the index: a chain of pages stamped with a generation.
+struct PartPointer {
+    std::uint64_t generation;
+    std::uint32_t first;  // kNoPage: there is none
+    std::uint32_t pages;
+};
+
+// Dimensions [from, to) of the rotated space are kept with so many bits.
+struct Segment {
+    std::uint32_t from;
+    std::uint32_t to;
+    std::uint32_t bits;
+    std::uint32_t reserved;
+};
+inline constexpr int kMaxSegments = 16;
+
+// Stored: never renumber.
+enum class RotationKind : std::uint8_t { kHadamard4 = 1 };
+
+// The payload of page 0.
+struct MetaPage {
+    std::uint32_t magic;
+    std::uint32_t meta_bytes;            // size of this struct when it was written
+    std::uint64_t incompatible;          // feature bits
+    std::uint64_t read_compatible;
+    std::uint64_t compatible;
+    std::uint64_t build_id;              // random; tells one build from the next
+    std::uint64_t rotation_seed;
+    std::uint64_t rows_trained;          // rows that the lists were made for
+    std::uint32_t dim;
+    std::uint32_t padded_dim;
+    std::uint32_t lists;
+    std::uint32_t next_list_id;
+    std::uint32_t entry_bytes;           // of a directory entry
+    std::uint32_t block_head_bytes;
+    std::uint32_t block_code_bytes;
+    std::uint32_t refine_row_bytes;
+    Metric metric;
+    Element element;
+    quant::Kind quantizer;
+    std::uint8_t bits;
+    RotationKind rotation;
+    std::uint8_t trained;                // 0: one flat list, since there were too few rows
+    std::uint8_t reserved[2];
+    std::uint32_t segment_count;
+    std::uint32_t reserved32;
+    Segment segments[kMaxSegments];
+    PartPointer model;                   // the stored mean: dim floats
+    PartPointer centroids;               // generation: the centroid epoch
+    PartPointer directory;
+    PartPointer calibration;             // none yet
+};
+static_assert(sizeof(MetaPage) == 424);
+
+// Reads and checks the metapage. `writing`: the caller is going to change the index.
+MetaPage ReadMeta(Relation index, bool writing = false);
+
+// Everything about an index that does not change between two builds, in backend memory.
+struct Model {
+    MetaPage meta;
+    ivf::BlockLayout layout;
+    const float* mean;           // [dim]
+    const std::uint8_t* signs;   // rotation state
+    const float* centroids;      // [lists, padded_dim] rotated, centred on the mean
+    const float* order_bias;     // [lists] inner product: ||c||^2 uncentred; else nullptr
+    ivf::ListEntry* entries;     // [lists], in the order of the centroids
+    std::uint32_t* tails;        // [lists] last scan page known to this backend
+    double rows_taken;           // by the last finished scan of this backend; < 0: none
+
+    // The cache's own.
+    FileId file;
+    int references;
+    std::uint64_t last_use;
+    std::size_t bytes;
+    MemoryContext context;
+    Model* next;
+};
+
+// The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
+// (an ERROR does so too).
+Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
+
+// Reads the directory entry of list number `list` again.
+ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list);
+// The directory page of an entry, and its place there.
+struct EntryPlace {
+    BlockNumber page;
+    std::size_t offset;
+};
+EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list);
+
+inline PageOwner ScanOwner(const ivf::ListEntry& e) {
+    return {ivf::PageKind::kScan, e.list_id, e.generation};
+}
+inline PageOwner RefineOwner(const ivf::ListEntry& e) {
+    return {ivf::PageKind::kRefine, e.list_id, e.generation};
+}
+
+// The rotated, centred form of a vector [padded_dim]. For cosine it is brought to unit length
+// first: false if it has none (zero, or beyond the float range).
+bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out);
+
+}  // namespace quantvec::pg

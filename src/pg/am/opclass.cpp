@@ -1,0 +1,92 @@
+#include "pg/am/opclass.h"
+
+#include "pg/error.h"
+#include "pg/types/distance.h"
+#include "pg/types/vector.h"
+
+extern "C" {
+#include "access/amvalidate.h"
+#include "utils/regproc.h"
+}
+
+namespace quantvec::pg {
+
+namespace {
+
+ConstFloatSpan VectorValues(Datum datum) { return Values(GetVector(datum)); }
+
+const OpclassInfo kVectorL2 = {Metric::kL2, Element::kFloat, kMaxDim, VectorValues, L2Distance};
+const OpclassInfo kVectorIp = {Metric::kInnerProduct, Element::kFloat, kMaxDim, VectorValues,
+                               NegativeInnerProduct};
+const OpclassInfo kVectorCosine = {Metric::kCosine, Element::kFloat, kMaxDim, VectorValues,
+                                   CosineDistance};
+
+}  // namespace
+
+const OpclassInfo& OpclassOf(Relation index) {
+    FmgrInfo* info = index_getprocinfo(index, 1, kProcInfo);
+    return *reinterpret_cast<const OpclassInfo*>(
+        DatumGetPointer(FunctionCall1(info, PointerGetDatum(nullptr))));
+}
+
+bool AmValidate(Oid opclass) {
+    HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
+    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for operator class %u", opclass);
+    const auto* form = reinterpret_cast<Form_pg_opclass>(GETSTRUCT(tuple));
+    const Oid family = form->opcfamily;
+    const Oid type = form->opcintype;
+    char* name = pstrdup(NameStr(form->opcname));
+    ReleaseSysCache(tuple);
+
+    bool sound = true;
+    int infos = 0, orderings = 0;
+    CatCList* procs = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(family));
+    for (int i = 0; i < procs->n_members; i++) {
+        const auto* proc = reinterpret_cast<Form_pg_amproc>(GETSTRUCT(&procs->members[i]->tuple));
+        if (proc->amproclefttype != type) continue;
+        if (proc->amprocnum != kProcInfo ||
+            !check_amproc_signature(proc->amproc, INTERNALOID, true, 1, 1, INTERNALOID)) {
+            ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+                           errmsg("operator class \"%s\" of access method quantvec has function %s "
+                                  "with support number %d, which does not fit",
+                                  name, format_procedure(proc->amproc), proc->amprocnum)));
+            sound = false;
+        } else {
+            infos++;
+        }
+    }
+    ReleaseCatCacheList(procs);
+
+    CatCList* operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(family));
+    for (int i = 0; i < operators->n_members; i++) {
+        const auto* op = reinterpret_cast<Form_pg_amop>(GETSTRUCT(&operators->members[i]->tuple));
+        if (op->amoplefttype != type) continue;
+        if (op->amopstrategy != kStrategyDistance || op->amoppurpose != AMOP_ORDER ||
+            !check_amop_signature(op->amopopr, FLOAT8OID, type, type) ||
+            !opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID)) {
+            ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+                           errmsg("operator class \"%s\" of access method quantvec has operator %s "
+                                  "with strategy number %d, which does not fit",
+                                  name, format_operator(op->amopopr), op->amopstrategy)));
+            sound = false;
+        } else {
+            orderings++;
+        }
+    }
+    ReleaseCatCacheList(operators);
+
+    if (infos != 1 || orderings != 1) {
+        ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+                       errmsg("operator class \"%s\" of access method quantvec needs one ordering "
+                              "operator and one support function, not %d and %d",
+                              name, orderings, infos)));
+        sound = false;
+    }
+    return sound;
+}
+
+}  // namespace quantvec::pg
+
+QV_SQL_FUNCTION(quantvec_vector_l2_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorL2); }
+QV_SQL_FUNCTION(quantvec_vector_ip_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorIp); }
+QV_SQL_FUNCTION(quantvec_vector_cosine_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorCosine); }

@@ -1,0 +1,31 @@
+// What an operator class tells the access method: element type, metric, exact distance.
+#pragma once
+
+#include "core/metric.h"
+#include "core/view.h"
+#include "pg/pg.h"
+
+namespace quantvec::pg {
+
+inline constexpr int kStrategyDistance = 1;  // the ORDER BY operator
+inline constexpr int kProcInfo = 1;          // function(internal) returning internal: an OpclassInfo*
+
+// Element types, stored in the metapage: never renumber.
+enum class Element : std::uint8_t { kFloat = 1 };
+
+struct OpclassInfo {
+    Metric metric;
+    Element element;
+    int max_dim;
+    // The value as floats in the current memory context (or where the datum lies).
+    ConstFloatSpan (*values)(Datum datum);
+    // As the operator gives it, bit for bit.
+    double (*distance)(ConstFloatSpan a, ConstFloatSpan b);
+};
+
+const OpclassInfo& OpclassOf(Relation index);
+
+// amvalidate.
+bool AmValidate(Oid opclass);
+
+}  // namespace quantvec::pg

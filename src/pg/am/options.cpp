@@ -1,0 +1,95 @@
+#include "pg/am/options.h"
+
+#include "pg/compat.h"
+
+namespace quantvec::pg {
+
+int setting_probes = 0;
+double setting_epsilon = 0;
+bool setting_rerank = true;
+int setting_iterative_scan = kIterativeStrict;
+int setting_max_scan_tuples = -1;
+
+namespace {
+
+// Default of quantvec.epsilon: bench/README.md has the recall with all lists probed by epsilon.
+constexpr double kDefaultEpsilon = 3.0;
+
+relopt_kind option_kind;
+
+relopt_enum_elt_def quantizer_values[] = {{"bq", static_cast<int>(quant::Kind::kBq)},
+                                          {"sq8", static_cast<int>(quant::Kind::kSq8)},
+                                          {nullptr, 0}};
+
+const config_enum_entry kIterativeValues[] = {{"off", kIterativeOff, false},
+                                              {"strict_order", kIterativeStrict, false},
+                                              {"relaxed_order", kIterativeRelaxed, false},
+                                              {nullptr, 0, false}};
+
+constexpr int kDefaultBits = 4;
+
+}  // namespace
+
+IndexOptions OptionsOf(Relation index) {
+    if (index->rd_options) return *reinterpret_cast<IndexOptions*>(index->rd_options);
+    IndexOptions defaults = {};
+    defaults.quantizer = static_cast<int>(quant::Kind::kBq);
+    defaults.bits = kDefaultBits;
+    return defaults;
+}
+
+bytea* AmOptions(Datum reloptions, bool validate) {
+    static const relopt_parse_elt kTable[] = {
+        {"quantizer", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantizer)},
+        {"bits", RELOPT_TYPE_INT, offsetof(IndexOptions, bits)},
+        {"lists", RELOPT_TYPE_INT, offsetof(IndexOptions, lists)},
+        {"probes", RELOPT_TYPE_INT, offsetof(IndexOptions, probes)},
+    };
+    return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind,
+                                                sizeof(IndexOptions), kTable, lengthof(kTable)));
+}
+
+int ProbesFor(int index_probes, int lists) {
+    int probes = setting_probes > 0 ? setting_probes : index_probes;
+    if (probes <= 0) probes = static_cast<int>(ceil(2.5 * sqrt(static_cast<double>(lists))));
+    return Min(probes, lists);
+}
+
+void InitOptions() {
+    option_kind = add_reloption_kind();
+    add_enum_reloption(option_kind, "quantizer", "Code that the index keeps of each vector",
+                       quantizer_values, static_cast<int>(quant::Kind::kBq),
+                       "Valid values are \"bq\" and \"sq8\".", AccessExclusiveLock);
+    add_int_reloption(option_kind, "bits", "Bits a dimension, for quantizer bq", kDefaultBits, 1, 8,
+                      AccessExclusiveLock);
+    add_int_reloption(option_kind, "lists", "Number of inverted lists; 0 takes it from the row count",
+                      0, 0, kMaxLists, AccessExclusiveLock);
+    add_int_reloption(option_kind, "probes",
+                      "Lists that a scan probes unless quantvec.probes says otherwise; 0 is automatic",
+                      0, 0, kMaxLists, ShareUpdateExclusiveLock);
+
+    DefineCustomIntVariable("quantvec.probes", "Sets the number of lists that a scan probes.",
+                            "0 takes the index option, or else ceil(2.5 * sqrt(lists)).",
+                            &setting_probes, 0, 0, kMaxLists, PGC_USERSET, 0, nullptr, nullptr,
+                            nullptr);
+    DefineCustomRealVariable("quantvec.epsilon",
+                             "Sets how many standard errors the bounds of codes keep.",
+                             "Less is faster; too little loses rows that the codes rank badly.",
+                             &setting_epsilon, kDefaultEpsilon, 0, 100, PGC_USERSET, 0, nullptr,
+                             nullptr, nullptr);
+    DefineCustomBoolVariable("quantvec.rerank", "Orders by the exact distance of the table's vectors.",
+                             "Off orders by the estimate from the codes and never reads the table.",
+                             &setting_rerank, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable("quantvec.iterative_scan",
+                             "Sets what happens when more rows are wanted than the probed lists gave.",
+                             "off stops; strict_order goes on and drops rows that come too late for "
+                             "the order; relaxed_order goes on and returns them.",
+                             &setting_iterative_scan, kIterativeStrict, kIterativeValues, PGC_USERSET,
+                             0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("quantvec.max_scan_tuples",
+                            "Sets the number of codes after which a scan opens no further list.",
+                            "-1 means no limit.", &setting_max_scan_tuples, -1, -1, INT_MAX,
+                            PGC_USERSET, 0, nullptr, nullptr, nullptr);
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,42 @@
+// Index options (CREATE INDEX ... WITH) and session settings: names, defaults, bounds.
+#pragma once
+
+#include "core/quant/quantizer.h"
+#include "pg/pg.h"
+
+namespace quantvec::pg {
+
+inline constexpr int kMaxLists = 1000000;
+
+// Laid out by the server's build_reloptions. What an index is made of is frozen in its metapage;
+// of these only `probes` is read after the build.
+struct IndexOptions {
+    int32 vl_len_;
+    int quantizer;  // quant::Kind
+    int bits;       // bq: bits a dimension
+    int lists;      // 0: from the row count
+    int probes;     // 0: from the number of lists
+};
+
+// The options of an index, defaults filled in.
+IndexOptions OptionsOf(Relation index);
+// amoptions.
+bytea* AmOptions(Datum reloptions, bool validate);
+
+enum IterativeScan { kIterativeOff, kIterativeStrict, kIterativeRelaxed };
+
+// Settings of the session.
+extern int setting_probes;            // quantvec.probes
+extern double setting_epsilon;        // quantvec.epsilon
+extern bool setting_rerank;           // quantvec.rerank
+extern int setting_iterative_scan;    // quantvec.iterative_scan
+extern int setting_max_scan_tuples;   // quantvec.max_scan_tuples
+
+// Lists that a scan probes first: the setting, else the index option, else
+// ceil(2.5 sqrt(lists)), which gave recall@10 of about .95 or more on the sets of bench/README.md.
+int ProbesFor(int index_probes, int lists);
+
+// Declares options and settings; called once, by _PG_init.
+void InitOptions();
+
+}  // namespace quantvec::pg

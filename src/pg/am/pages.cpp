@@ -1,0 +1,176 @@
+#include "pg/am/pages.h"
+
+#include "pg/compat.h"
+#include "pg/error.h"
+
+extern "C" {
+#include "port/pg_crc32c.h"
+}
+
+namespace quantvec::pg {
+
+static_assert(BLCKSZ == ivf::kPageBytes, "quantvec's page format needs the server's 8 kB pages");
+static_assert(SizeOfPageHeaderData <= ivf::kPayloadAt);
+static_assert(ivf::kNoPage == InvalidBlockNumber);
+
+namespace {
+
+Page PageOf(std::uint8_t* bytes) { return reinterpret_cast<Page>(bytes); }
+
+LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, int mode) {
+    LockedPage page;
+    page.buffer = ReadBufferExtended(index, fork, number, RBM_NORMAL, nullptr);
+    LockBuffer(page.buffer, mode);
+    page.number = number;
+    page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
+    return page;
+}
+
+bool IsOurs(const LockedPage& page) {
+    const PageHeader header = reinterpret_cast<PageHeader>(page.bytes);
+    return header->pd_special == ivf::kPayloadEnd && header->pd_lower >= ivf::kPayloadAt &&
+           header->pd_lower <= ivf::kPayloadEnd && page.tail().identity == ivf::kIdentity;
+}
+
+}  // namespace
+
+std::size_t LockedPage::end() const { return reinterpret_cast<PageHeader>(bytes)->pd_lower; }
+
+LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                    Snapshot snapshot) {
+    LockedPage page = Pin(index, MAIN_FORKNUM, number,
+                          access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
+    if (snapshot) CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
+    if (!IsOurs(page)) ReportCorruption(index, number, "the page is not one of this access method");
+    const ivf::PageTail& tail = page.tail();
+    if (tail.kind != owner.kind) ReportCorruption(index, number, "the page is of another kind");
+    if (tail.owner != owner.owner)
+        ReportCorruption(index, number, "the page belongs to another list");
+    if (tail.generation != owner.generation || tail.deleted_at != 0)
+        ReportCorruption(index, number, "the page belongs to another generation");
+    return page;
+}
+
+void UnlockPage(LockedPage& page) {
+    UnlockReleaseBuffer(page.buffer);
+    page = {};
+}
+
+bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page) {
+    page = Pin(index, MAIN_FORKNUM, number, BUFFER_LOCK_SHARE);
+    if (PageIsNew(PageOf(page.bytes))) {
+        UnlockPage(page);
+        return false;
+    }
+    if (!IsOurs(page)) ReportCorruption(index, number, "the page is not one of this access method");
+    return true;
+}
+
+LockedPage ExtendIndex(Relation index, ForkNumber fork) {
+    const bool shared = !RELATION_IS_LOCAL(index);
+    if (shared) LockRelationForExtension(index, ExclusiveLock);
+    LockedPage page;
+    page.buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, nullptr);
+    LockBuffer(page.buffer, BUFFER_LOCK_EXCLUSIVE);
+    if (shared) UnlockRelationForExtension(index, ExclusiveLock);
+    page.number = BufferGetBlockNumber(page.buffer);
+    page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
+    return page;
+}
+
+void InitPage(std::uint8_t* bytes, const PageOwner& owner, std::uint32_t ordinal) {
+    PageInit(PageOf(bytes), BLCKSZ, sizeof(ivf::PageTail));
+    *ivf::TailOf(bytes) = {
+        .generation = owner.generation,
+        .deleted_at = 0,
+        .owner = owner.owner,
+        .next = ivf::kNoPage,
+        .ordinal = ordinal,
+        .crc = 0,
+        .kind = owner.kind,
+        .first_block = 0,
+        .blocks = 0,
+        .reserved16 = 0,
+        .head_page = ivf::kNoPage,
+        .reserved = {},
+        .identity = ivf::kIdentity,
+    };
+    CoverTo(bytes, ivf::kPayloadAt);
+}
+
+void CoverTo(std::uint8_t* bytes, std::size_t end) {
+    PageHeader header = reinterpret_cast<PageHeader>(bytes);
+    if (header->pd_lower < end) header->pd_lower = static_cast<LocationIndex>(end);
+}
+
+std::uint32_t PayloadCrc(const std::uint8_t* bytes) {
+    pg_crc32c crc;
+    INIT_CRC32C(crc);
+    COMP_CRC32C(crc, bytes + ivf::kPayloadAt, ivf::kPayloadBytes);
+    FIN_CRC32C(crc);
+    return crc;
+}
+
+BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
+                        std::uint32_t count) {
+    BlockNumber first = InvalidBlockNumber;
+    for (std::uint32_t i = 0; i < count; i++) {
+        CHECK_FOR_INTERRUPTS();
+        LockedPage page = ExtendIndex(index, fork);
+        if (i == 0) first = page.number;
+        InitPage(page.bytes, owner, i);
+        // Nobody else extends an index that is being built.
+        if (i + 1 < count) ivf::TailOf(page.bytes)->next = page.number + 1;
+        MarkBufferDirty(page.buffer);
+        UnlockPage(page);
+    }
+    return first;
+}
+
+void ChainWriter::Turn() {
+    LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_SHARE);
+    page_ = page.tail().next;
+    UnlockPage(page);
+    at_ = ivf::kPayloadAt;
+    if (page_ == InvalidBlockNumber) elog(ERROR, "quantvec: a chain was laid out too short");
+}
+
+void ChainWriter::Write(const void* bytes, std::size_t size) {
+    const auto* from = static_cast<const std::uint8_t*>(bytes);
+    while (size > 0) {
+        if (at_ == ivf::kPayloadEnd) Turn();
+        const std::size_t n = Min(size, ivf::kPayloadEnd - at_);
+        LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_EXCLUSIVE);
+        ivf::PageTail* tail = ivf::TailOf(page.bytes);
+        memcpy(page.bytes + at_, from, n);
+        at_ += n;
+        from += n;
+        size -= n;
+        CoverTo(page.bytes, at_);
+        tail->head_page = head_page_;
+        if (tail->kind == ivf::PageKind::kModel || tail->kind == ivf::PageKind::kCentroid)
+            tail->crc = PayloadCrc(page.bytes);
+        MarkBufferDirty(page.buffer);
+        UnlockPage(page);
+    }
+}
+
+void ChainWriter::WriteBlock(const std::uint8_t* head, std::size_t head_bytes,
+                             const std::uint8_t* codes, std::size_t code_bytes) {
+    if (ivf::kPayloadEnd - at_ < head_bytes) Turn();
+    LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_EXCLUSIVE);
+    ivf::PageTail* tail = ivf::TailOf(page.bytes);
+    if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(at_);
+    MarkBufferDirty(page.buffer);
+    UnlockPage(page);
+    head_page_ = page_;
+    Write(head, head_bytes);
+    Write(codes, code_bytes);
+}
+
+void LogBuild(Relation index, ForkNumber fork) {
+    if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
+        log_newpage_range(index, fork, 0, RelationGetNumberOfBlocksInFork(index, fork), true);
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,95 @@
+// Pages of an index: pin, lock, extend, log. The only caller of the buffer manager and of WAL.
+//
+// Readers hold one page at a time, share-locked, and no pin between two calls of the AM. Who holds
+// more than one page, and in which order, is in README.md here.
+#pragma once
+
+#include "core/ivf/page.h"
+#include "pg/pg.h"
+
+namespace quantvec::pg {
+
+enum class Access { kShare, kExclusive };
+
+// A pinned and locked page.
+struct LockedPage {
+    Buffer buffer = InvalidBuffer;
+    BlockNumber number = InvalidBlockNumber;
+    std::uint8_t* bytes = nullptr;
+
+    const ivf::PageTail& tail() const { return *ivf::TailOf(bytes); }
+    std::size_t end() const;  // end of what was written on the page
+};
+
+// Who must own a page; what a reader compares after each lock.
+struct PageOwner {
+    ivf::PageKind kind;
+    std::uint32_t owner;       // list id, or 0
+    std::uint64_t generation;
+};
+
+// Pins, locks and checks a page; damage is an ERROR that names index and block. A scan gives its
+// snapshot, so that old_snapshot_threshold can do its work.
+LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                    Snapshot snapshot = nullptr);
+void UnlockPage(LockedPage& page);
+
+// The page if it is one of ours, whatever its kind, for walks by number: false (and unlocked) for
+// an all-zero page, which a crash between extension and WAL leaves.
+bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page);
+
+// Extends the relation; the new page is locked exclusively and still all zeros.
+LockedPage ExtendIndex(Relation index, ForkNumber fork = MAIN_FORKNUM);
+
+// Makes an empty page: header, tail, pd_lower at the payload.
+void InitPage(std::uint8_t* bytes, const PageOwner& owner, std::uint32_t ordinal);
+// Raises pd_lower to `end` if it is below.
+void CoverTo(std::uint8_t* bytes, std::size_t end);
+std::uint32_t PayloadCrc(const std::uint8_t* bytes);
+
+// One WAL record that changes up to four exclusively locked pages, all or nothing. Changes go to
+// the copies that Add returns. Nothing may fail between Add and Commit but by ERROR.
+class Change {
+  public:
+    explicit Change(Relation index) : state_(GenericXLogStart(index)) {}
+    std::uint8_t* Add(const LockedPage& page, bool is_new = false) {
+        return reinterpret_cast<std::uint8_t*>(GenericXLogRegisterBuffer(
+            state_, page.buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0));
+    }
+    void Commit() { GenericXLogFinish(state_); }
+    void Abort() { GenericXLogAbort(state_); }
+
+  private:
+    GenericXLogState* state_;
+};
+
+// ---- building: pages that nobody else can see yet, logged once at the end ----
+
+// `count` new empty pages of one chain, one after the other on disk. Returns the first.
+BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
+                        std::uint32_t count);
+// Appends bytes to a chain whose pages exist already. Holds no lock between two calls, so that a
+// build can be cancelled.
+class ChainWriter {
+  public:
+    ChainWriter(Relation index, ForkNumber fork, BlockNumber first)
+        : index_(index), fork_(fork), page_(first) {}
+    // Bytes that go on in the following pages where they must.
+    void Write(const void* bytes, std::size_t size);
+    // A block's head, kept whole on one page, and its codes.
+    void WriteBlock(const std::uint8_t* head, std::size_t head_bytes, const std::uint8_t* codes,
+                    std::size_t code_bytes);
+
+  private:
+    void Turn();
+
+    Relation index_;
+    ForkNumber fork_;
+    BlockNumber page_;
+    BlockNumber head_page_ = InvalidBlockNumber;  // of the block being written
+    std::size_t at_ = ivf::kPayloadAt;
+};
+// WAL for everything built, when the relation needs it (always for an init fork).
+void LogBuild(Relation index, ForkNumber fork);
+
+}  // namespace quantvec::pg

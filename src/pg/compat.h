@@ -1,0 +1,36 @@
+// Every difference between server versions, one function or macro each.
+#pragma once
+
+#include "pg/pg.h"
+
+#if PG_VERSION_NUM < 150000
+#error "quantvec needs PostgreSQL 15 or newer"
+#endif
+#if PG_VERSION_NUM >= 160000
+extern "C" {
+#include "varatt.h"
+}
+#endif
+
+namespace quantvec::pg {
+
+// Names a relation's file: what the model cache is keyed by.
+#if PG_VERSION_NUM >= 160000
+using FileId = RelFileLocator;
+inline FileId FileIdOf(Relation rel) { return rel->rd_locator; }
+#else
+using FileId = RelFileNode;
+inline FileId FileIdOf(Relation rel) { return rel->rd_node; }
+#endif
+inline bool SameFile(const FileId& a, const FileId& b) { return memcmp(&a, &b, sizeof a) == 0; }
+
+// old_snapshot_threshold is gone from version 17.
+#if PG_VERSION_NUM >= 170000
+inline void CheckOldSnapshot(Snapshot, Relation, Page) {}
+#else
+inline void CheckOldSnapshot(Snapshot snapshot, Relation rel, Page page) {
+    TestForOldSnapshot(snapshot, rel, page);
+}
+#endif
+
+}  // namespace quantvec::pg

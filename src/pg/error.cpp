@@ -1,0 +1,45 @@
+#include "pg/error.h"
+
+#include <cmath>
+
+namespace quantvec::pg {
+
+void CheckDims(int a, int b, const char* type) {
+    if (a != b)
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("different %s dimensions %d and %d", type, a, b)));
+}
+
+void CheckDim(int dim, const char* type) {
+    if (dim < 1)
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("%s must have at least 1 dimension", type)));
+    if (dim > kMaxDim)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("%s cannot have more than %d dimensions", type, kMaxDim)));
+}
+
+void CheckExpectedDim(int32 typmod, int dim) {
+    if (typmod != -1 && typmod != dim)
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("expected %d dimensions, not %d", typmod, dim)));
+}
+
+void CheckElement(float value, const char* type) {
+    if (std::isnan(value))
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("NaN not allowed in %s", type)));
+    if (std::isinf(value))
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("infinite value not allowed in %s", type)));
+}
+
+void ReportCorruption(Relation index, BlockNumber block, const char* what) {
+    const char* name = RelationGetRelationName(index);
+    ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+                    BlockNumberIsValid(block)
+                        ? errmsg("index \"%s\" is damaged at block %u: %s", name, block, what)
+                        : errmsg("index \"%s\" is damaged: %s", name, what),
+                    errhint("Rebuild it with REINDEX INDEX.")));
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,216 @@
+// Type `vector` for SQL: input, output, comparison, functions. One shell of a few lines each; what
+// casts it is in cast.cpp.
+#include "pg/types/vector.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "pg/types/distance.h"
+#include "pg/types/text.h"
+
+namespace quantvec::pg {
+
+Vector* NewVector(int dim) {
+    Vector* v = static_cast<Vector*>(palloc0(VectorBytes(dim)));
+    SET_VARSIZE(v, VectorBytes(dim));
+    v->dim = static_cast<int16>(dim);
+    return v;
+}
+
+const Vector* GetVector(Datum datum) {
+    const Vector* v = reinterpret_cast<const Vector*>(PG_DETOAST_DATUM(datum));
+    Size bytes = VARSIZE(v);
+    int dim = bytes < VectorBytes(1) ? 0 : v->dim;
+    if (dim < 1 || bytes != VectorBytes(dim))
+        ereport(ERROR,
+                (errcode(ERRCODE_DATA_CORRUPTED),
+                 errmsg("damaged value of type vector: %d dimensions in %zu bytes", dim, bytes)));
+    return v;
+}
+
+namespace {
+
+struct Operands {
+    const Vector* a;
+    const Vector* b;
+};
+
+// The two arguments of an operator that needs equal dimensions.
+Operands GetOperands(FunctionCallInfo fcinfo) {
+    const Vector* a = GetVector(PG_GETARG_DATUM(0));
+    const Vector* b = GetVector(PG_GETARG_DATUM(1));
+    CheckDims(a->dim, b->dim);
+    return {a, b};
+}
+
+template <double (*kDistance)(ConstFloatSpan, ConstFloatSpan)>
+Datum DistanceResult(FunctionCallInfo fcinfo) {
+    auto [a, b] = GetOperands(fcinfo);
+    PG_RETURN_FLOAT8(kDistance(Values(a), Values(b)));
+}
+
+// Element by element, then the shorter first: as the server orders arrays.
+int Compare(ConstFloatSpan a, ConstFloatSpan b) {
+    for (Size i = 0; i < std::min(a.size(), b.size()); ++i) {
+        if (a[i] < b[i]) return -1;
+        if (a[i] > b[i]) return 1;
+    }
+    if (a.size() == b.size()) return 0;
+    return a.size() < b.size() ? -1 : 1;
+}
+
+void FreeIfCopy(const Vector* v, Datum datum) {
+    if (v != reinterpret_cast<const Vector*>(DatumGetPointer(datum))) pfree(const_cast<Vector*>(v));
+}
+
+// Compares the two arguments. Leaves no memory behind: a btree calls this for each step of a sort
+// or a descent, in a context that lives as long.
+int CompareOperands(FunctionCallInfo fcinfo) {
+    const Vector* a = GetVector(PG_GETARG_DATUM(0));
+    const Vector* b = GetVector(PG_GETARG_DATUM(1));
+    int order = Compare(Values(a), Values(b));
+    FreeIfCopy(a, PG_GETARG_DATUM(0));
+    FreeIfCopy(b, PG_GETARG_DATUM(1));
+    return order;
+}
+
+// In double: the square of a large float is beyond the float range.
+double Norm(ConstFloatSpan x) {
+    double sum = 0;
+    for (float value : x) sum += static_cast<double>(value) * value;
+    return std::sqrt(sum);
+}
+
+}  // namespace
+}  // namespace quantvec::pg
+
+using namespace quantvec::pg;
+
+// ---- text, binary, type modifier ----
+
+QV_SQL_FUNCTION(quantvec_vector_in) {
+    const char* text = PG_GETARG_CSTRING(0);
+    int32 typmod = PG_GETARG_INT32(2);
+    Vector* result = NewVector(CountElements(text));
+    int dim = ParseElements(text, "vector", Values(result));
+    CheckExpectedDim(typmod, dim);
+    Assert(dim == result->dim);
+    PG_RETURN_POINTER(result);
+}
+
+QV_SQL_FUNCTION(quantvec_vector_out) {
+    PG_RETURN_CSTRING(FormatElements(Values(GetVector(PG_GETARG_DATUM(0)))));
+}
+
+// int16 dim, int16 zero, dim times float4; all in network byte order.
+QV_SQL_FUNCTION(quantvec_vector_recv) {
+    StringInfo message = reinterpret_cast<StringInfo>(PG_GETARG_POINTER(0));
+    int32 typmod = PG_GETARG_INT32(2);
+    int dim = static_cast<int>(pq_getmsgint(message, sizeof(int16)));
+    int unused = static_cast<int>(pq_getmsgint(message, sizeof(int16)));
+    CheckDim(dim);
+    CheckExpectedDim(typmod, dim);
+    if (unused != 0)
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("expected unused to be 0, not %d", unused)));
+    Vector* result = NewVector(dim);
+    for (float& value : Values(result)) {
+        value = pq_getmsgfloat4(message);
+        CheckElement(value);
+    }
+    PG_RETURN_POINTER(result);
+}
+
+QV_SQL_FUNCTION(quantvec_vector_send) {
+    const Vector* v = GetVector(PG_GETARG_DATUM(0));
+    StringInfoData message;
+    pq_begintypsend(&message);
+    pq_sendint16(&message, static_cast<uint16>(v->dim));
+    pq_sendint16(&message, static_cast<uint16>(v->unused));
+    for (float value : Values(v)) pq_sendfloat4(&message, value);
+    PG_RETURN_BYTEA_P(pq_endtypsend(&message));
+}
+
+QV_SQL_FUNCTION(quantvec_vector_typmod_in) {
+    int n;
+    const int32* modifiers = ArrayGetIntegerTypmods(PG_GETARG_ARRAYTYPE_P(0), &n);
+    if (n != 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid type modifier")));
+    int32 dim = modifiers[0];
+    if (dim < 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("dimensions for type vector must be at least 1")));
+    if (dim > kMaxDim)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("dimensions for type vector cannot exceed %d", kMaxDim)));
+    PG_RETURN_INT32(dim);
+}
+
+// ---- comparison ----
+
+QV_SQL_FUNCTION(quantvec_vector_lt) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) < 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_le) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) <= 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_eq) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) == 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_ne) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) != 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_ge) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) >= 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_gt) {
+    PG_RETURN_BOOL(CompareOperands(fcinfo) > 0);
+}
+QV_SQL_FUNCTION(quantvec_vector_cmp) {
+    PG_RETURN_INT32(CompareOperands(fcinfo));
+}
+
+// ---- distances ----
+
+QV_SQL_FUNCTION(quantvec_l2_distance) {
+    return DistanceResult<L2Distance>(fcinfo);
+}
+QV_SQL_FUNCTION(quantvec_inner_product) {
+    return DistanceResult<InnerProduct>(fcinfo);
+}
+QV_SQL_FUNCTION(quantvec_cosine_distance) {
+    return DistanceResult<CosineDistance>(fcinfo);
+}
+QV_SQL_FUNCTION(quantvec_l1_distance) {
+    return DistanceResult<L1Distance>(fcinfo);
+}
+QV_SQL_FUNCTION(quantvec_vector_negative_inner_product) {
+    return DistanceResult<NegativeInnerProduct>(fcinfo);
+}
+QV_SQL_FUNCTION(quantvec_vector_l2_squared_distance) {
+    return DistanceResult<L2SqrDistance>(fcinfo);
+}
+
+// ---- of one vector ----
+
+QV_SQL_FUNCTION(quantvec_vector_dims) {
+    PG_RETURN_INT32(GetVector(PG_GETARG_DATUM(0))->dim);
+}
+
+QV_SQL_FUNCTION(quantvec_vector_norm) {
+    PG_RETURN_FLOAT8(Norm(Values(GetVector(PG_GETARG_DATUM(0)))));
+}
+
+QV_SQL_FUNCTION(quantvec_l2_normalize) {
+    const Vector* v = GetVector(PG_GETARG_DATUM(0));
+    Vector* result = NewVector(v->dim);
+    double norm = Norm(Values(v));
+    // A zero vector has no direction and stays as it is.
+    if (norm > 0) {
+        for (int i = 0; i < v->dim; ++i) {
+            result->x[i] = static_cast<float>(v->x[i] / norm);
+            if (std::isinf(result->x[i])) float_overflow_error();
+        }
+    }
+    PG_RETURN_POINTER(result);
+}

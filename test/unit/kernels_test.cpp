@@ -1,0 +1,480 @@
+// Every kernel of every table that this machine runs, against the plain loops of reference.h.
+#include "reference.h"
+#include "unit.h"
+
+#include "core/kernels/kernels.h"
+
+#include <cstring>
+#include <limits>
+#include <span>
+
+using namespace quantvec;
+using kernels::Kernels;
+using unit::Random;
+using unit::Where;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// What Active() was before main: nothing has selected a table yet.
+const std::string name_at_load = kernels::Active().name;
+
+std::vector<const Kernels*> Tables() {
+    const Kernels* tables[4];
+    const std::size_t count = kernels::Runnable(tables);
+    return {tables, tables + count};
+}
+
+// All small lengths, so that each tail of each table's steps is there, and the usual ones.
+std::vector<std::size_t> Lengths() {
+    std::vector<std::size_t> lengths;
+    for (std::size_t n = 0; n <= 130; ++n) lengths.push_back(n);
+    for (std::size_t n : {384, 768, 784, 1536, 16000}) lengths.push_back(n);
+    return lengths;
+}
+
+// n values at an address that is off by `offset` elements from any alignment, and that end with
+// their allocation, so that a sanitizer sees a read beyond them.
+template <class T>
+class Placed {
+  public:
+    Placed(const std::vector<T>& values, std::size_t offset)
+        : offset_(offset), storage_(values.size() + offset) {
+        std::copy(values.begin(), values.end(), storage_.begin() + static_cast<long>(offset));
+    }
+    T* data() { return storage_.data() + offset_; }
+    std::size_t size() const { return storage_.size() - offset_; }
+    std::vector<T> values() const {
+        return {storage_.begin() + static_cast<long>(offset_), storage_.end()};
+    }
+
+  private:
+    std::size_t offset_;
+    std::vector<T> storage_;
+};
+
+std::vector<float> SmallIntegers(Random& random, std::size_t n) {
+    std::vector<float> out(n);
+    for (float& x : out) x = static_cast<float>(random.Below(15)) - 7;
+    return out;
+}
+
+std::vector<std::int8_t> SplitPlane(Random& random, std::size_t n) {
+    std::vector<std::int8_t> out(n);
+    for (std::int8_t& x : out)
+        x = static_cast<std::int8_t>(static_cast<int>(random.Below(128)) - 64);
+    return out;
+}
+
+bool SameBits(const float* a, const float* b, std::size_t n) {
+    return n == 0 || std::memcmp(a, b, n * sizeof(float)) == 0;
+}
+
+// The bound of src/core/kernels/README.md: roundings on the way of one element, times 2^-24.
+double Tolerance(const reference::Sum& sum, std::size_t n) {
+    return (static_cast<double>(n) / 16 + 10) * 0x1p-24 * sum.magnitude;
+}
+
+}  // namespace
+
+TEST(KernelsScalarBeforeSelection) {
+    CHECK_EQ(name_at_load, "scalar");
+}
+
+TEST(KernelsSelect) {
+    const std::string before = kernels::Active().name;
+    const std::vector<const Kernels*> tables = Tables();
+    for (const Kernels* table : tables) {
+        CHECK(kernels::Select(table->name));
+        CHECK_EQ(&kernels::Active(), table);
+        for (const char* unknown : {"", "AVX2", "avx", "avx5122", "sse2", "auto "}) {
+            CHECK(!kernels::Select(unknown));
+            CHECK_EQ(&kernels::Active(), table);
+        }
+    }
+    for (const char* name : {"scalar", "avx2", "avx512", "neon"}) {
+        bool runnable = false;
+        for (const Kernels* table : tables) runnable |= std::strcmp(table->name, name) == 0;
+        CHECK_EQ(kernels::Select(name), runnable);
+    }
+    CHECK(kernels::Select("auto"));
+    CHECK_EQ(&kernels::Active(), tables.back());
+    CHECK(kernels::Select(before.c_str()));
+}
+
+TEST(KernelsTablesAreDistinct) {
+    const std::vector<const Kernels*> tables = Tables();
+    CHECK(!tables.empty());
+    CHECK_EQ(std::string(tables.front()->name), "scalar");
+    for (std::size_t i = 0; i < tables.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) {
+            const Kernels &a = *tables[i], &b = *tables[j];
+            Where("%s and %s", a.name, b.name);
+            CHECK(std::strcmp(a.name, b.name) != 0);
+            CHECK(a.l2sqr != b.l2sqr);
+            CHECK(a.inner_product != b.inner_product);
+            CHECK(a.l1 != b.l1);
+            CHECK(a.cosine_sums != b.cosine_sums);
+            CHECK(a.hadamard != b.hadamard);
+            CHECK(a.butterfly != b.butterfly);
+            CHECK(a.flip_scale != b.flip_scale);
+            CHECK(a.ordered_dot != b.ordered_dot);
+            CHECK(a.dot_u8 != b.dot_u8);
+            CHECK(a.fast_scan != b.fast_scan);
+            CHECK(a.dot_planes != b.dot_planes);
+            CHECK(a.bound_block != b.bound_block);
+        }
+}
+
+// Small integers: every partial sum is a float, so the result is exact in any order.
+TEST(KernelsFloatExactOnIntegers) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : Lengths())
+            for (std::size_t offset : {0, 1}) {
+                Where("%s n=%zu offset=%zu", table->name, n, offset);
+                Random random(n);
+                Placed<float> a(SmallIntegers(random, n), offset), b(SmallIntegers(random, n), 1);
+                CHECK_EQ(table->l2sqr(a.data(), b.data(), n),
+                         reference::L2Sqr(a.data(), b.data(), n).value);
+                CHECK_EQ(table->inner_product(a.data(), b.data(), n),
+                         reference::InnerProduct(a.data(), b.data(), n).value);
+                CHECK_EQ(table->l1(a.data(), b.data(), n),
+                         reference::L1(a.data(), b.data(), n).value);
+                float sums[3] = {kNan, kNan, kNan};
+                table->cosine_sums(a.data(), b.data(), n, sums);
+                CHECK_EQ(sums[0], reference::InnerProduct(a.data(), b.data(), n).value);
+                CHECK_EQ(sums[1], reference::InnerProduct(a.data(), a.data(), n).value);
+                CHECK_EQ(sums[2], reference::InnerProduct(b.data(), b.data(), n).value);
+            }
+}
+
+TEST(KernelsFloatWithinTolerance) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : Lengths()) {
+            Where("%s n=%zu", table->name, n);
+            Random random(n + 1000);
+            Placed<float> a(random.Gaussians(n), 1), b(random.Gaussians(n), 0);
+            const reference::Sum l2sqr = reference::L2Sqr(a.data(), b.data(), n);
+            const reference::Sum l1 = reference::L1(a.data(), b.data(), n);
+            const reference::Sum ab = reference::InnerProduct(a.data(), b.data(), n);
+            const reference::Sum aa = reference::InnerProduct(a.data(), a.data(), n);
+            const reference::Sum bb = reference::InnerProduct(b.data(), b.data(), n);
+            CHECK_NEAR(table->l2sqr(a.data(), b.data(), n), l2sqr.value, Tolerance(l2sqr, n));
+            CHECK_NEAR(table->l1(a.data(), b.data(), n), l1.value, Tolerance(l1, n));
+            CHECK_NEAR(table->inner_product(a.data(), b.data(), n), ab.value, Tolerance(ab, n));
+            float sums[3];
+            table->cosine_sums(a.data(), b.data(), n, sums);
+            CHECK_NEAR(sums[0], ab.value, 2 * Tolerance(ab, n));
+            CHECK_NEAR(sums[1], aa.value, 2 * Tolerance(aa, n));
+            CHECK_NEAR(sums[2], bb.value, 2 * Tolerance(bb, n));
+        }
+}
+
+TEST(KernelsFloatCarryInfinityAndNan) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : {1, 7, 16, 33, 100})
+            for (std::size_t at : {std::size_t{0}, n / 2, n - 1}) {
+                Where("%s n=%zu at=%zu", table->name, n, at);
+                std::vector<float> a(n, 1.0f), b(n, 2.0f);
+                a[at] = kInfinity;
+                CHECK_EQ(table->l2sqr(a.data(), b.data(), n), kInfinity);
+                CHECK_EQ(table->inner_product(a.data(), b.data(), n), kInfinity);
+                CHECK_EQ(table->l1(a.data(), b.data(), n), kInfinity);
+                a[at] = kNan;
+                CHECK(std::isnan(table->l2sqr(a.data(), b.data(), n)));
+                CHECK(std::isnan(table->inner_product(a.data(), b.data(), n)));
+                CHECK(std::isnan(table->l1(a.data(), b.data(), n)));
+            }
+}
+
+// H[i][j] is -1 to the number of bits that i and j share.
+TEST(KernelsHadamardIsTheWalshMatrix) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n = 1; n <= 512; n *= 2) {
+            Where("%s n=%zu", table->name, n);
+            Random random(n);
+            const std::vector<float> input = SmallIntegers(random, n);
+            std::vector<float> x = input;
+            table->hadamard(x.data(), n);
+            for (std::size_t i = 0; i < n; ++i) {
+                double expected = 0;
+                for (std::size_t j = 0; j < n; ++j)
+                    expected += __builtin_popcountll(i & j) % 2 == 0 ? input[j] : -input[j];
+                CHECK_EQ(x[i], expected);
+            }
+        }
+}
+
+TEST(KernelsHadamardSameBits) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n = 1; n <= 16384; n *= 2)
+            for (std::size_t offset : {0, 1, 3}) {
+                Where("%s n=%zu offset=%zu", table->name, n, offset);
+                Random random(n + offset);
+                std::vector<float> expected = random.Gaussians(n);
+                Placed<float> x(expected, offset);
+                table->hadamard(x.data(), n);
+                reference::Hadamard(expected.data(), n);
+                CHECK(SameBits(x.data(), expected.data(), n));
+            }
+}
+
+TEST(KernelsButterflySameBits) {
+    for (const Kernels* table : Tables())
+        for (std::size_t half : Lengths())
+            for (float scale : {1.0f, 0.70710678f, -3.3f}) {
+                Where("%s half=%zu scale=%g", table->name, half, double{scale});
+                Random random(half);
+                std::vector<float> expected = random.Gaussians(2 * half);
+                Placed<float> x(expected, 1);
+                table->butterfly(x.data(), half, scale);
+                reference::Butterfly(expected.data(), half, scale);
+                CHECK(SameBits(x.data(), expected.data(), 2 * half));
+            }
+}
+
+TEST(KernelsFlipScaleSameBits) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : Lengths())
+            for (float scale : {1.0f, 0.0441941738f}) {
+                Where("%s n=%zu scale=%g", table->name, n, double{scale});
+                Random random(n);
+                std::vector<float> expected = random.Gaussians(n);
+                Placed<float> x(expected, 1);
+                Placed<std::uint8_t> signs(random.Bytes((n + 7) / 8), 1);
+                table->flip_scale(x.data(), signs.data(), scale, n);
+                reference::FlipScale(expected.data(), signs.data(), scale, n);
+                CHECK(SameBits(x.data(), expected.data(), n));
+            }
+}
+
+TEST(KernelsOrderedDotSameBits) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : Lengths())
+            for (int seed = 0; seed < 5; ++seed) {
+                Where("%s n=%zu seed=%d", table->name, n, seed);
+                Random random(n * 10 + static_cast<std::size_t>(seed));
+                Placed<float> a(random.Gaussians(n), 1), b(random.Gaussians(n), 0);
+                const float got = table->ordered_dot(a.data(), b.data(), n);
+                const float expected = reference::OrderedDot(a.data(), b.data(), n);
+                CHECK(SameBits(&got, &expected, 1));
+            }
+}
+
+TEST(KernelsDotU8) {
+    for (const Kernels* table : Tables()) {
+        for (std::size_t n : Lengths())
+            for (std::size_t offset : {0, 1, 3}) {
+                Where("%s n=%zu offset=%zu", table->name, n, offset);
+                Random random(n + offset);
+                Placed<std::uint8_t> code(random.Bytes(n), offset);
+                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
+                CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
+                         reference::DotU8(code.data(), hi.data(), lo.data(), n));
+            }
+        // The largest magnitudes there are: nothing saturates, nothing overflows.
+        for (std::size_t n : {32, 64, 1000, 16384})
+            for (int h : {-64, 63})
+                for (int l : {-64, 63}) {
+                    Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
+                    const std::vector<std::uint8_t> code(n, 255);
+                    const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
+                    const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
+                    CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
+                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                }
+    }
+}
+
+TEST(KernelsFastScan) {
+    for (const Kernels* table : Tables())
+        for (std::size_t groups : {0, 4, 8, 12, 96, 208, 252, 256, 260, 512, 516, 1024, 4096})
+            for (std::size_t offset : {0, 1, 7}) {
+                Where("%s groups=%zu offset=%zu", table->name, groups, offset);
+                Random random(groups + offset);
+                std::vector<std::uint8_t> bits(32 * 4 * groups);
+                for (std::uint8_t& bit : bits) bit = random.Next() & 1;
+                Placed<std::uint8_t> codes(reference::PackNibbles(bits, groups), offset);
+                Placed<std::uint8_t> tables(random.Bytes(16 * groups), offset);
+                std::uint32_t sums[32], expected[32];
+                for (std::size_t row = 0; row < 32; ++row) {
+                    sums[row] = expected[row] = static_cast<std::uint32_t>(1000000 * row);
+                    for (std::size_t g = 0; g < groups; ++g) {
+                        const std::uint8_t* bit = &bits[row * 4 * groups + 4 * g];
+                        const int nibble = bit[0] + 2 * bit[1] + 4 * bit[2] + 8 * bit[3];
+                        expected[row] += tables.data()[16 * g + static_cast<std::size_t>(nibble)];
+                    }
+                }
+                table->fast_scan(codes.data(), tables.data(), groups, sums);
+                for (std::size_t row = 0; row < 32; ++row) CHECK_EQ(sums[row], expected[row]);
+            }
+}
+
+// Entries of 255 all over pass 16 bits after 257 groups.
+TEST(KernelsFastScanDoesNotOverflow) {
+    for (const Kernels* table : Tables())
+        for (std::size_t groups = 4; groups <= 4096; groups += groups < 1100 ? 4 : 332) {
+            Where("%s groups=%zu", table->name, groups);
+            const std::vector<std::uint8_t> codes(16 * groups, 0xA5), tables(16 * groups, 255);
+            std::uint32_t sums[32] = {};
+            table->fast_scan(codes.data(), tables.data(), groups, sums);
+            for (std::size_t row = 0; row < 32; ++row) CHECK_EQ(sums[row], 255 * groups);
+        }
+}
+
+// A list's codes may straddle pages: two calls over the pieces give the sum of one over the whole.
+TEST(KernelsFastScanCarriesSums) {
+    Random random(9);
+    const std::vector<std::uint8_t> codes = random.Bytes(16 * 208), tables = random.Bytes(16 * 208);
+    for (const Kernels* table : Tables()) {
+        std::uint32_t whole[32] = {}, pieces[32] = {};
+        table->fast_scan(codes.data(), tables.data(), 208, whole);
+        table->fast_scan(codes.data(), tables.data(), 60, pieces);
+        table->fast_scan(codes.data() + 16 * 60, tables.data() + 16 * 60, 148, pieces);
+        for (std::size_t row = 0; row < 32; ++row) CHECK_EQ(pieces[row], whole[row]);
+    }
+}
+
+TEST(KernelsDotPlanes) {
+    for (const Kernels* table : Tables())
+        for (std::size_t bits = 1; bits <= 7; ++bits)
+            for (std::size_t n : {0, 64, 128, 192, 384, 832, 1536, 16384})
+                for (std::size_t offset : {0, 1, 5}) {
+                    Where("%s bits=%zu n=%zu offset=%zu", table->name, bits, n, offset);
+                    Random random(n + bits + offset);
+                    std::vector<std::uint8_t> values = random.Bytes(n);
+                    for (std::uint8_t& value : values)
+                        value &= static_cast<std::uint8_t>((1 << bits) - 1);
+                    Placed<std::uint8_t> planes(reference::PackPlanes(values, bits), offset);
+                    Placed<std::int8_t> hi(SplitPlane(random, n), 1),
+                        lo(SplitPlane(random, n), offset);
+                    CHECK_EQ(table->dot_planes(planes.data(), bits, hi.data(), lo.data(), n),
+                             reference::DotU8(values.data(), hi.data(), lo.data(), n));
+                }
+}
+
+TEST(KernelsDotPlanesDoesNotOverflow) {
+    for (const Kernels* table : Tables())
+        for (std::size_t bits = 1; bits <= 7; ++bits)
+            for (int plane : {-64, 63}) {
+                Where("%s bits=%zu plane=%d", table->name, bits, plane);
+                const std::size_t n = 16384;
+                const std::vector<std::uint8_t> planes(n / 8 * bits, 255);
+                const std::vector<std::int8_t> both(n, static_cast<std::int8_t>(plane));
+                const std::int64_t value = (std::int64_t{1} << bits) - 1;
+                CHECK_EQ(table->dot_planes(planes.data(), bits, both.data(), both.data(), n),
+                         value * 129 * plane * static_cast<std::int64_t>(n));
+            }
+}
+
+namespace {
+
+// One block with factors of the sizes that real ones have.
+struct Block {
+    explicit Block(std::uint64_t seed) {
+        Random random(seed);
+        for (std::size_t i = 0; i < 32; ++i) {
+            add[i] = static_cast<float>(random.Uniform(-5, 30));
+            offset[i] = static_cast<float>(random.Gaussian());
+            sums[i] = static_cast<float>(random.Below(50000));
+            scale[i] = reference::ToBfloat16(static_cast<float>(random.Gaussian()));
+            error[i] = reference::ToBfloat16(static_cast<float>(random.Uniform(0, 2)));
+        }
+    }
+    kernels::BlockFactors Factors(bool with_offset) const {
+        return {add, scale, error, with_offset ? offset : nullptr};
+    }
+
+    float add[32], offset[32], sums[32];
+    std::uint16_t scale[32], error[32];
+    kernels::BlockScalars scalars = {10.0f, 0.001f, -25.0f, 0.5f, 1.7f, 0.01f, 1e-6f};
+};
+
+}  // namespace
+
+TEST(KernelsBoundBlock) {
+    for (const Kernels* table : Tables())
+        for (std::uint64_t seed = 0; seed < 50; ++seed)
+            for (bool with_offset : {false, true}) {
+                Where("%s seed=%d offset=%d", table->name, static_cast<int>(seed), with_offset);
+                const Block block(seed);
+                const kernels::BlockScalars& s = block.scalars;
+                float lower[32], estimate[32];
+                const float threshold = static_cast<float>(seed) - 5;
+                const std::uint32_t mask = table->bound_block(
+                    block.Factors(with_offset), s, block.sums, threshold, lower, estimate);
+                for (std::size_t i = 0; i < 32; ++i) {
+                    const double scale = reference::FromBfloat16(block.scale[i]);
+                    const double error = reference::FromBfloat16(block.error[i]);
+                    const double add = block.add[i];
+                    reference::Sum e, w;
+                    e.Add(s.base);
+                    e.Add(add);
+                    e.Add(scale * block.sums[i] * s.unit);
+                    e.Add(scale * s.shift);
+                    if (with_offset) e.Add(double{block.offset[i]} * s.total);
+                    w.Add(s.error_factor * error);
+                    w.Add(s.round_error * std::fabs(scale));
+                    w.Add(s.slack * (s.base + std::fabs(add)));
+                    // At most six roundings on the way of a term.
+                    CHECK_NEAR(estimate[i], e.value, 6 * 0x1p-24 * e.magnitude);
+                    CHECK_NEAR(lower[i], e.value - w.value,
+                               7 * 0x1p-24 * (e.magnitude + w.magnitude));
+                    CHECK_EQ((mask >> i) & 1, lower[i] < threshold ? 1u : 0u);
+                }
+            }
+}
+
+// Selected are the rows below the threshold, not those at it.
+TEST(KernelsBoundBlockThresholdIsExclusive) {
+    for (const Kernels* table : Tables()) {
+        float add[32], lower[32], estimate[32];
+        const std::uint16_t zero[32] = {};
+        const float sums[32] = {};
+        for (int i = 0; i < 32; ++i) add[i] = static_cast<float>(i);
+        const kernels::BlockScalars scalars = {1, 1, 0, 0, 1, 1, 0};
+        for (int t = -1; t <= 33; ++t) {
+            Where("%s threshold=%d", table->name, t);
+            const std::uint32_t mask = table->bound_block({add, zero, zero, nullptr}, scalars, sums,
+                                                          static_cast<float>(t), lower, estimate);
+            for (int i = 0; i < 32; ++i) {
+                CHECK_EQ((mask >> i) & 1, i + 1 < t ? 1u : 0u);
+                CHECK_EQ(lower[i], i + 1);
+                CHECK_EQ(estimate[i], i + 1);
+            }
+        }
+        CHECK_EQ(table->bound_block({add, zero, zero, nullptr}, scalars, sums, kInfinity, lower,
+                                    estimate),
+                 0xFFFFFFFFu);
+    }
+}
+
+// A row whose factors are broken is looked at, never lost.
+TEST(KernelsBoundBlockNotANumber) {
+    const std::uint16_t bfloat_nan = 0x7FC0, bfloat_infinity = 0x7F80;
+    for (const Kernels* table : Tables()) {
+        Block block(3);
+        for (std::size_t i = 0; i < 32; ++i) block.add[i] = 1000;
+        block.add[0] = kNan;
+        block.add[5] = kInfinity;
+        block.scale[9] = bfloat_nan;
+        block.scale[15] = bfloat_infinity;
+        block.error[16] = bfloat_nan;
+        block.error[24] = bfloat_infinity;
+        block.offset[31] = kNan;
+        std::uint32_t expected = 0;
+        for (int row : {0, 5, 9, 15, 16, 24, 31}) expected |= std::uint32_t{1} << row;
+        float lower[32], estimate[32];
+        const std::uint32_t mask =
+            table->bound_block(block.Factors(true), block.scalars, block.sums, 50, lower, estimate);
+        Where("%s", table->name);
+        CHECK_EQ(mask, expected);
+        for (std::size_t i = 0; i < 32; ++i) {
+            const bool broken = ((expected >> i) & 1) != 0;
+            CHECK_EQ(lower[i] == -kInfinity, broken);
+            CHECK(broken || std::isfinite(estimate[i]));
+        }
+    }
+}
