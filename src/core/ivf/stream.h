@@ -71,7 +71,8 @@ class ListScanner {
     float sums_[32];
     float lower_[32];
     float estimate_[32];
-    alignas(64) std::uint8_t head_[kMaxHeadBytes];
+    // palloc gives no more than 8 bytes of alignment, which is all that a head needs.
+    alignas(8) std::uint8_t head_[kMaxHeadBytes];
 };
 
 }  // namespace quantvec::ivf

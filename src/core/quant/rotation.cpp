@@ -17,7 +17,7 @@ std::uint64_t NextRandom(std::uint64_t& state) {
 void FillRotation(std::uint64_t seed, std::size_t padded_dim, ByteSpan signs) {
     QV_ASSERT(signs.size() == RotationBytes(padded_dim));
     std::uint64_t state = seed;
-    for (std::size_t i = 0; i < signs.size(); i += 8) {
+    for (std::size_t i = 0; i < RotationBytes(padded_dim); i += 8) {
         // Least significant byte first, on every machine.
         std::uint64_t word = NextRandom(state);
         for (std::size_t k = 0; k < 8; ++k, word >>= 8)

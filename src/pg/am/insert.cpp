@@ -193,10 +193,8 @@ struct Appender {
                 slot.new_block = true;
                 return slot;
             }
-            const std::uint32_t ordinal = tail.ordinal;
             at = Next(page, owner, head_page);
             UnlockPage(page);
-            static_cast<void>(ordinal);
         }
     }
 

@@ -1,0 +1,77 @@
+-- The access method, its operator classes, and the functions that look inside.
+
+CREATE FUNCTION quantvec_handler(internal) RETURNS index_am_handler
+    AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON FUNCTION quantvec_handler(internal) IS 'handler of the index access method quantvec';
+
+CREATE ACCESS METHOD quantvec TYPE INDEX HANDLER quantvec_handler;
+COMMENT ON ACCESS METHOD quantvec IS 'index of quantized vectors: scans codes, reranks with the exact vectors of the table';
+
+CREATE FUNCTION quantvec_vector_l2_info(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION quantvec_vector_ip_info(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION quantvec_vector_cosine_info(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantvec_vector_l2_info(internal) IS 'what vector_l2_ops is to the access method: element type, metric, distance';
+COMMENT ON FUNCTION quantvec_vector_ip_info(internal) IS 'what vector_ip_ops is to the access method: element type, metric, distance';
+COMMENT ON FUNCTION quantvec_vector_cosine_info(internal) IS 'what vector_cosine_ops is to the access method: element type, metric, distance';
+
+CREATE OPERATOR CLASS vector_l2_ops
+    DEFAULT FOR TYPE vector USING quantvec AS
+    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 quantvec_vector_l2_info(internal);
+COMMENT ON OPERATOR CLASS vector_l2_ops USING quantvec IS 'ORDER BY column <-> constant: L2 distance';
+
+CREATE OPERATOR CLASS vector_ip_ops
+    FOR TYPE vector USING quantvec AS
+    OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 quantvec_vector_ip_info(internal);
+COMMENT ON OPERATOR CLASS vector_ip_ops USING quantvec IS 'ORDER BY column <#> constant: negative inner product';
+
+CREATE OPERATOR CLASS vector_cosine_ops
+    FOR TYPE vector USING quantvec AS
+    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 quantvec_vector_cosine_info(internal);
+COMMENT ON OPERATOR CLASS vector_cosine_ops USING quantvec IS 'ORDER BY column <=> constant: cosine distance; vectors of length zero are not indexed';
+
+CREATE FUNCTION quantvec_index_info(
+        index regclass,
+        OUT quantizer text,
+        OUT bits integer,
+        OUT metric text,
+        OUT dim integer,
+        OUT padded_dim integer,
+        OUT trained boolean,
+        OUT lists integer,
+        OUT rows bigint,
+        OUT dead_share double precision,
+        OUT longest_list bigint,
+        OUT list_skew double precision,
+        OUT meta_pages bigint,
+        OUT model_pages bigint,
+        OUT directory_pages bigint,
+        OUT scan_pages bigint,
+        OUT refine_pages bigint,
+        OUT free_pages bigint,
+        OUT scan_row_bytes double precision,
+        OUT refine_row_bytes double precision,
+        OUT incompatible_features bigint,
+        OUT compatible_features bigint)
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantvec_index_info(regclass) IS
+'one row about a quantvec index, read from all of its pages: what its codes are, whether it was trained on enough rows, lists, rows, share of dead rows, list-length skew (lists * sum n^2 / (sum n)^2; 1 is even), pages by layer (their sum is the size of the relation), bytes a row by layer. Needs SELECT on the table.';
+
+CREATE FUNCTION quantvec_last_scan(
+        OUT index regclass,
+        OUT lists bigint,
+        OUT scanned bigint,
+        OUT refined bigint,
+        OUT reranked bigint,
+        OUT returned bigint,
+        OUT dropped bigint,
+        OUT revisited bigint,
+        OUT stopped text)
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION quantvec_last_scan() IS
+'what the last finished quantvec index scan of this session did: lists probed, codes scanned, rows refined by further bits, rows reranked from the table, rows returned, rows dropped because they came too late for strict order, blocks scanned again because more rows were wanted than expected, and why it stopped. All NULL before the first scan.';

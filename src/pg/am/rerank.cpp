@@ -1,0 +1,95 @@
+// The exact second pass: vectors of the table, read inside the access method.
+//
+// A candidate's row is fetched with the scan's snapshot through the table's index fetch, which
+// follows HOT chains and overwrites the TID it is given: it gets a copy. The batch is read in heap
+// order, so each table page is pinned once; no pin is left behind.
+#include "pg/am/scan.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+int CompareHeapPosition(const void* a, const void* b) {
+    return ItemPointerCompare(const_cast<ItemPointer>(&static_cast<const Candidate*>(a)->tid),
+                              const_cast<ItemPointer>(&static_cast<const Candidate*>(b)->tid));
+}
+
+void Begin(IndexScanDesc desc, Scan& scan) {
+    Reranker& r = scan.reranker;
+    MemoryContext old = MemoryContextSwitchTo(scan.context);
+    r.heap = desc->heapRelation;
+    r.fetch = table_index_fetch_begin(r.heap);
+    r.slot = table_slot_create(r.heap, nullptr);
+    r.column = desc->indexRelation->rd_index->indkey.values[0];
+    if (r.column == 0) {
+        r.info = BuildIndexInfo(desc->indexRelation);
+        r.estate = CreateExecutorState();
+    }
+    r.context =
+        AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
+    MemoryContextSwitchTo(old);
+}
+
+// The indexed value of the row in the slot.
+Datum IndexedValue(Reranker& r, bool* isnull) {
+    if (r.column != 0) return slot_getattr(r.slot, r.column, isnull);
+    GetPerTupleExprContext(r.estate)->ecxt_scantuple = r.slot;
+    Datum values[INDEX_MAX_KEYS];
+    bool nulls[INDEX_MAX_KEYS];
+    FormIndexDatum(r.info, r.slot, r.estate, values, nulls);
+    *isnull = nulls[0];
+    return values[0];
+}
+
+}  // namespace
+
+void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size) {
+    Reranker& r = scan.reranker;
+    if (!r.fetch) Begin(desc, scan);
+    qsort(batch, size, sizeof(Candidate), CompareHeapPosition);
+    if (size > 1 && get_tablespace_io_concurrency(r.heap->rd_rel->reltablespace) > 0) {
+        BlockNumber last = InvalidBlockNumber;
+        for (std::size_t i = 0; i < size; i++) {
+            const BlockNumber block = ItemPointerGetBlockNumber(&batch[i].tid);
+            if (block != last) PrefetchBuffer(r.heap, MAIN_FORKNUM, block);
+            last = block;
+        }
+    }
+    MemoryContext old = MemoryContextSwitchTo(r.context);
+    for (std::size_t i = 0; i < size; i++) {
+        ItemPointerData tid = batch[i].tid;
+        bool call_again = false, all_dead = false;
+        scan.counts.reranked++;
+        if (!table_index_fetch_tuple(r.fetch, &tid, desc->xs_snapshot, r.slot, &call_again,
+                                     &all_dead))
+            continue;
+        bool isnull = false;
+        const Datum value = IndexedValue(r, &isnull);
+        if (!isnull) {
+            const ConstFloatSpan row = scan.opclass->values(value);
+            if (row.size() == scan.query.size()) {
+                const double distance = scan.opclass->distance(row, scan.query);
+                double key = KeyFromDistance(scan.opclass->metric, distance, scan.query_norm_sqr);
+                if (isnan(key)) key = get_float8_infinity();
+                scan.ranked.Push(scan.query_context) = {key, batch[i].tid};
+                ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+                scan.exact_keys.Push(static_cast<float>(key));
+            }
+        }
+        MemoryContextReset(r.context);
+        if (r.estate) ResetPerTupleExprContext(r.estate);
+    }
+    MemoryContextSwitchTo(old);
+    ExecClearTuple(r.slot);
+    table_index_fetch_reset(r.fetch);
+}
+
+void EndRerank(Reranker& r) {
+    if (!r.fetch) return;
+    ExecDropSingleTupleTableSlot(r.slot);
+    table_index_fetch_end(r.fetch);
+    if (r.estate) FreeExecutorState(r.estate);
+    r = {};
+}
+
+}  // namespace quantvec::pg

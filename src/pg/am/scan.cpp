@@ -1,0 +1,494 @@
+// ambeginscan, amrescan, amgettuple, amendscan: the cascade from lists to rows, in streaming form.
+//
+//   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below the
+//            threshold become candidates, for every block a note says what was left behind
+//   refine   candidates of a list, in page order; each better bound lowers the threshold
+//   rerank   candidates in order of lower bound get their exact distance
+//   return   a row as soon as nothing that is left can be nearer
+//
+// The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen, where
+// the hint is only a guess of how many rows will be wanted. If more are, blocks whose left-behind rows
+// could come next are visited again with a wider threshold: a wrong hint costs time, not rows.
+#include "pg/am/scan.h"
+
+#include <cmath>
+
+#include "core/kernels/kernels.h"
+#include "pg/am/options.h"
+#include "pg/compat.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+ScanCounts last_scan = {};
+
+namespace {
+
+// Rows wanted when nothing is known, and the most that a hint is believed: bounds are kept in a heap
+// of that size.
+constexpr std::size_t kSmallHint = 10;
+constexpr std::size_t kLargeHint = 100000;
+
+// Candidates read from the table at once when the wanted number of exact rows is known already.
+constexpr std::size_t kRerankStep = 4;
+constexpr std::size_t kRerankBatch = 128;
+
+// ---- refine ----
+
+// The refine page with this ordinal, share-locked. What the build laid out in one run is found by its
+// number; what came later by following the chain from a page before it.
+LockedPage LockRefinePage(IndexScanDesc desc, const ivf::ListEntry& entry, BlockNumber from,
+                          std::uint32_t ordinal) {
+    const PageOwner owner = RefineOwner(entry);
+    if (ordinal < entry.refine_contiguous) from = entry.refine_first + ordinal;
+    LockedPage page = LockPage(desc->indexRelation, from, Access::kShare, owner, desc->xs_snapshot);
+    while (page.tail().ordinal < ordinal && page.tail().next != ivf::kNoPage) {
+        const BlockNumber next = page.tail().next;
+        UnlockPage(page);
+        CHECK_FOR_INTERRUPTS();
+        page = LockPage(desc->indexRelation, next, Access::kShare, owner, desc->xs_snapshot);
+    }
+    if (page.tail().ordinal != ordinal)
+        ReportCorruption(desc->indexRelation, page.number, "a refine page is out of order");
+    return page;
+}
+
+// Better estimates and bounds of candidates, which come in the order of the refine chain. Those at or
+// above the threshold stay as they are, unless `all` are wanted.
+void Refine(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size, bool all) {
+    const ivf::BlockLayout& layout = scan.model->layout;
+    const std::size_t row_bytes = layout.refine_row_bytes;
+    std::uint8_t* copy = nullptr;
+    LockedPage page;
+    for (std::size_t i = 0; i < size; i++) {
+        Candidate& c = batch[i];
+        if (c.refined || (!all && !(c.lower < scan.Threshold()))) continue;
+        const OpenList& open = scan.open.items[c.open];
+        const ivf::ListEntry& entry = scan.model->entries[open.list];
+        const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
+        auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
+        std::size_t offset = begin % ivf::kPayloadBytes;
+
+        if (!(page.bytes && page.tail().owner == entry.list_id && page.tail().ordinal == ordinal)) {
+            if (page.bytes) UnlockPage(page);
+            page = LockRefinePage(desc, entry, c.refine_page, ordinal);
+        }
+        const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
+        if (offset + row_bytes > ivf::kPayloadBytes) {
+            // The row straddles pages.
+            if (!copy)
+                copy = static_cast<std::uint8_t*>(MemoryContextAlloc(scan.query_context, row_bytes));
+            std::size_t done = 0;
+            for (;;) {
+                const std::size_t n = Min(row_bytes - done, ivf::kPayloadBytes - offset);
+                memcpy(copy + done, page.bytes + ivf::kPayloadAt + offset, n);
+                done += n;
+                if (done == row_bytes) break;
+                const BlockNumber from = page.number;
+                UnlockPage(page);
+                page = LockRefinePage(desc, entry, from, ++ordinal);
+                offset = 0;
+            }
+            row = copy;
+        }
+        const quant::Estimate e = layout.quantizer->Refine(layout.spec, scan.prepared, open.base,
+                                                           c.sum, row);
+        float lower = e.key - e.error;
+        if (isnan(lower)) lower = -get_float4_infinity();
+        // Both bounds hold: the better one counts.
+        if (lower > c.lower) c.lower = lower;
+        c.estimate = e.key;
+        c.refined = true;
+        scan.counts.refined++;
+        const float upper = e.key + e.error;
+        if (!isnan(upper)) scan.fine_bounds.Push(upper);
+    }
+    if (page.bytes) UnlockPage(page);
+    if (copy) pfree(copy);
+}
+
+// ---- scan ----
+
+// Least lower bound of the rows in `mask`.
+float LeastOf(const float* lower, std::uint32_t mask) {
+    float least = get_float4_infinity();
+    for (; mask != 0; mask &= mask - 1) least = Min(least, lower[__builtin_ctz(mask)]);
+    return least;
+}
+
+// Takes the rows of a block that are below the threshold; `seen` gets what is left behind.
+void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, SeenBlock& seen) {
+    const ivf::BlockHead& head = *ivf::HeadAt(block.head);
+    const ivf::RowPointer* pointers = ivf::PointersOf(block.head);
+    for (std::uint32_t mask = block.below; mask != 0; mask &= mask - 1) {
+        const int slot = __builtin_ctz(mask);
+        Candidate& c = scan.candidates.Push(scan.query_context);
+        c.lower = block.lower[slot];
+        c.estimate = block.estimate[slot];
+        c.sum = block.sums[slot];
+        c.open = open;
+        c.block = head.ordinal;
+        c.refine_page = head.refine_page;
+        c.slot = static_cast<std::uint8_t>(slot);
+        c.refined = scan.model->layout.refine_row_bytes == 0;
+        c.tid.ip_blkid.bi_hi = pointers[slot].block_hi;
+        c.tid.ip_blkid.bi_lo = pointers[slot].block_lo;
+        c.tid.ip_posid = pointers[slot].offset;
+        const float upper = 2 * c.estimate - c.lower;
+        if (!isnan(upper)) scan.scan_bounds.Push(upper);
+    }
+    seen.taken |= block.below;
+    seen.unused = LeastOf(block.lower, block.live & ~seen.taken);
+    scan.unused = Min(scan.unused, seen.unused);
+}
+
+void BeginList(Scan& scan, std::uint32_t open) {
+    const OpenList& o = scan.open.items[open];
+    const ivf::ListEntry& entry = scan.model->entries[o.list];
+    scan.scanner.BeginList(scan.model->layout, scan.prepared, entry.list_id, entry.generation,
+                           o.base);
+}
+
+void ScanList(IndexScanDesc desc, Scan& scan, std::uint32_t list, float base) {
+    const auto open = static_cast<std::uint32_t>(scan.open.size);
+    scan.open.Push(scan.query_context) = {list, base};
+    const ivf::ListEntry& entry = scan.model->entries[list];
+    const std::size_t first_candidate = scan.candidates.size;
+    BeginList(scan, open);
+    const std::uint64_t before = scan.scanner.rows_scored();
+    const auto take = [&](const ivf::ScoredBlock& block) {
+        SeenBlock& seen = scan.blocks.Push(scan.query_context);
+        seen = {block.page, static_cast<std::uint16_t>(block.offset), open, 0, 0};
+        TakeRows(scan, block, open, seen);
+    };
+    using Result = ivf::ListScanner::Result;
+    ivf::ScoredBlock block;
+    BlockNumber at = entry.scan_first;
+    std::uint32_t ordinal = 0;
+    while (at != ivf::kNoPage) {
+        CHECK_FOR_INTERRUPTS();
+        LockedPage page =
+            LockPage(desc->indexRelation, at, Access::kShare, ScanOwner(entry), desc->xs_snapshot);
+        if (page.tail().ordinal != ordinal++)
+            ReportCorruption(desc->indexRelation, at, "a chain is out of order");
+        scan.scanner.BeginPage(page.bytes, at);
+        Result result;
+        while ((result = scan.scanner.NextBlock(scan.Threshold(), ~0u, block)) == Result::kBlock)
+            take(block);
+        if (result == Result::kDamaged)
+            ReportCorruption(desc->indexRelation, at, "a block is damaged");
+        at = page.tail().next;
+        UnlockPage(page);
+    }
+    const Result result = scan.scanner.Finish(scan.Threshold(), ~0u, block);
+    if (result == Result::kBlock) take(block);
+    if (result == Result::kDamaged)
+        ReportCorruption(desc->indexRelation, InvalidBlockNumber, "a block ends too early");
+    scan.counts.lists++;
+    scan.counts.scanned += static_cast<std::int64_t>(scan.scanner.rows_scored() - before);
+    if (scan.model->layout.refine_row_bytes > 0)
+        Refine(desc, scan, scan.candidates.items + first_candidate,
+               scan.candidates.size - first_candidate, false);
+}
+
+bool MayOpenMore(const Scan& scan) {
+    return setting_max_scan_tuples < 0 || scan.counts.scanned < setting_max_scan_tuples;
+}
+
+// Opens the next lists, nearest first.
+void ProbeLists(IndexScanDesc desc, Scan& scan, std::size_t lists) {
+    for (; lists > 0 && scan.waiting_size > 0 && MayOpenMore(scan); lists--) {
+        const WaitingList next = scan.waiting[0];
+        scan.waiting_size = ivf::PopHeap(scan.waiting, scan.waiting_size);
+        const float base = scan.model->order_bias
+                               ? next.order + scan.model->order_bias[next.list]
+                               : next.order;
+        ScanList(desc, scan, next.list, base);
+    }
+}
+
+// Scores a block again, with a threshold that lets more rows through.
+void Revisit(IndexScanDesc desc, Scan& scan, SeenBlock& seen, float threshold) {
+    const PageOwner owner = ScanOwner(scan.model->entries[scan.open.items[seen.open].list]);
+    BeginList(scan, seen.open);
+    scan.counts.revisited++;
+    using Result = ivf::ListScanner::Result;
+    ivf::ScoredBlock block;
+    std::uint32_t only_at = seen.offset;
+    for (BlockNumber at = seen.page; at != ivf::kNoPage;) {
+        CHECK_FOR_INTERRUPTS();
+        LockedPage page = LockPage(desc->indexRelation, at, Access::kShare, owner, desc->xs_snapshot);
+        scan.scanner.BeginPage(page.bytes, at, only_at);
+        const Result result = scan.scanner.NextBlock(threshold, ~seen.taken, block);
+        if (result == Result::kDamaged)
+            ReportCorruption(desc->indexRelation, at, "a block is damaged");
+        const BlockNumber next = page.tail().next;
+        if (result == Result::kBlock) TakeRows(scan, block, seen.open, seen);
+        UnlockPage(page);
+        if (result == Result::kBlock) return;
+        at = next;
+    }
+    if (scan.scanner.Finish(threshold, ~seen.taken, block) != Result::kBlock)
+        ReportCorruption(desc->indexRelation, seen.page, "a block ends too early");
+    TakeRows(scan, block, seen.open, seen);
+}
+
+void SetHint(Scan& scan, std::size_t hint) {
+    scan.hint = Max(Min(hint, kLargeHint), std::size_t{1});
+    const auto heap = [&] {
+        return static_cast<float*>(
+            MemoryContextAllocHuge(scan.query_context, scan.hint * sizeof(float)));
+    };
+    scan.scan_bounds.Reset(heap(), scan.hint);
+    scan.fine_bounds.Reset(heap(), scan.hint);
+    scan.exact_keys.Reset(heap(), scan.hint);
+}
+
+// Rows that were left behind could come next: fetch those of the most promising blocks, twice as many
+// as were expected so far.
+void WidenThreshold(IndexScanDesc desc, Scan& scan) {
+    SetHint(scan, scan.hint * 2);
+    ivf::SmallestK nearest;
+    nearest.Reset(static_cast<float*>(MemoryContextAllocHuge(scan.query_context,
+                                                             scan.hint * sizeof(float))),
+                  scan.hint);
+    for (std::size_t i = 0; i < scan.blocks.size; i++) nearest.Push(scan.blocks.items[i].unused);
+    const float limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
+    scan.unused = get_float4_infinity();
+    for (std::size_t i = 0; i < scan.blocks.size; i++) {
+        SeenBlock& seen = scan.blocks.items[i];
+        if (seen.unused < limit)
+            Revisit(desc, scan, seen, limit);
+        else
+            scan.unused = Min(scan.unused, seen.unused);
+    }
+}
+
+// ---- rank ----
+
+void HeapCandidates(Scan& scan) {
+    Array<Candidate>& c = scan.candidates;
+    if (scan.heaped == 0) {
+        ivf::MakeHeap(c.items, c.size);
+    } else {
+        for (std::size_t i = scan.heaped; i < c.size; i++) ivf::HeapSiftUp(c.items, i);
+    }
+    scan.heaped = c.size;
+}
+
+Candidate PopCandidate(Scan& scan) {
+    const Candidate c = scan.candidates.items[0];
+    scan.candidates.size = scan.heaped = ivf::PopHeap(scan.candidates.items, scan.candidates.size);
+    return c;
+}
+
+// Takes candidates in order of lower bound and gives them their final distance.
+void RankSome(IndexScanDesc desc, Scan& scan) {
+    Candidate batch[kRerankBatch];
+    std::size_t size = 0;
+    // Without a distance to the query there is nothing to read the table for.
+    const bool rerank = setting_rerank && scan.ordered;
+    const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
+    const std::size_t want =
+        known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
+    // Beyond the first, only rows that can still be among the hinted number.
+    const float limit = Min(scan.exact_keys.Threshold(), scan.unused);
+    while (size < want && scan.candidates.size > 0) {
+        if (size > 0 && !(scan.candidates.items[0].lower <= limit)) break;
+        Candidate c = PopCandidate(scan);
+        if (!c.refined) {
+            Refine(desc, scan, &c, 1, true);
+            scan.candidates.Push(scan.query_context) = c;
+            HeapCandidates(scan);
+            continue;
+        }
+        if (rerank) {
+            batch[size++] = c;
+        } else {
+            scan.ranked.Push(scan.query_context) = {static_cast<double>(c.estimate), c.tid};
+            ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+            scan.exact_keys.Push(c.estimate);
+            size++;
+        }
+    }
+    if (rerank && size > 0) RerankBatch(desc, scan, batch, size);
+}
+
+// ---- the query ----
+
+std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
+    const double planned = TakePlannedLimit(RelationGetRelid(desc->indexRelation));
+    if (planned > 0) return static_cast<std::size_t>(Min(planned, static_cast<double>(kLargeHint)));
+    if (scan.model->rows_taken > 0)
+        return static_cast<std::size_t>(Min(scan.model->rows_taken, static_cast<double>(kLargeHint)));
+    return kSmallHint;
+}
+
+void Start(IndexScanDesc desc, Scan& scan) {
+    if (!IsMVCCSnapshot(desc->xs_snapshot))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("non-MVCC snapshots are not supported with quantvec")));
+    if (desc->numberOfOrderBys != 1)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot scan quantvec index without order")));
+    pgstat_count_index_scan(desc->indexRelation);
+    const Model& model = *scan.model;
+    const std::size_t dim = model.meta.dim, padded = model.meta.padded_dim;
+    MemoryContext old = MemoryContextSwitchTo(scan.query_context);
+
+    auto* rotated = static_cast<float*>(palloc0(padded * sizeof(float)));
+    const ScanKey key = desc->orderByData;
+    scan.ordered = !(key->sk_flags & SK_ISNULL);
+    if (scan.ordered) {
+        scan.query = scan.opclass->values(key->sk_argument);
+        CheckDims(static_cast<int>(dim), static_cast<int>(scan.query.size()));
+        const kernels::Kernels& k = kernels::Active();
+        scan.query_norm_sqr = k.inner_product(scan.query.data(), scan.query.data(), dim);
+        scan.ordered = Transform(model, scan.query, {rotated, padded});
+    }
+    if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
+
+    const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
+    model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
+                                         static_cast<float>(setting_epsilon),
+                                         {static_cast<std::uint8_t*>(palloc(bytes)), bytes},
+                                         scan.prepared);
+    scan.waiting_size = model.meta.lists;
+    scan.waiting = static_cast<WaitingList*>(
+        MemoryContextAllocHuge(scan.query_context, model.meta.lists * sizeof(WaitingList)));
+    const kernels::Kernels& k = kernels::Active();
+    for (std::uint32_t i = 0; i < model.meta.lists; i++) {
+        if (i % 1024 == 0) CHECK_FOR_INTERRUPTS();
+        float order = k.l2sqr(rotated, model.centroids + i * padded, padded);
+        if (model.order_bias) order -= model.order_bias[i];
+        scan.waiting[i] = {order, i};
+    }
+    ivf::MakeHeap(scan.waiting, scan.waiting_size);
+    MemoryContextSwitchTo(old);
+
+    scan.started = true;
+    const int index_probes = OptionsOf(desc->indexRelation).probes;
+    ProbeLists(desc, scan,
+               static_cast<std::size_t>(
+                   ProbesFor(index_probes, static_cast<int>(model.meta.lists))));
+    HeapCandidates(scan);
+}
+
+// Goes on after everything that the opened lists gave. false: there is no more.
+bool OpenMore(IndexScanDesc desc, Scan& scan) {
+    if (scan.waiting_size == 0) {
+        scan.counts.stopped = "all lists scanned";
+        return false;
+    }
+    if (setting_iterative_scan == kIterativeOff) {
+        scan.counts.stopped = "probed lists exhausted";
+        return false;
+    }
+    if (!MayOpenMore(scan)) {
+        scan.counts.stopped = "max_scan_tuples reached";
+        return false;
+    }
+    SetHint(scan, scan.hint);
+    ProbeLists(desc, scan, Max(scan.open.size, std::size_t{1}));
+    HeapCandidates(scan);
+    return true;
+}
+
+// The next row in order, or false at the end.
+bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
+    const double infinity = get_float8_infinity();
+    for (;;) {
+        CHECK_FOR_INTERRUPTS();
+        const bool has_ranked = scan.ranked.size > 0;
+        const double exact = has_ranked ? scan.ranked.items[0].key : infinity;
+        const double bound = scan.candidates.size > 0
+                                 ? static_cast<double>(scan.candidates.items[0].lower)
+                                 : infinity;
+        const double unused = static_cast<double>(scan.unused);
+        if (has_ranked && exact <= bound && exact <= unused) {
+            const Ranked row = scan.ranked.items[0];
+            scan.ranked.size = ivf::PopHeap(scan.ranked.items, scan.ranked.size);
+            if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
+                scan.counts.dropped++;
+                continue;
+            }
+            scan.last_key = row.key;
+            scan.counts.returned++;
+            *tid = row.tid;
+            return true;
+        }
+        if (scan.candidates.size > 0 && bound <= unused) {
+            RankSome(desc, scan);
+        } else if (unused < infinity) {
+            WidenThreshold(desc, scan);
+            HeapCandidates(scan);
+        } else if (!OpenMore(desc, scan)) {
+            return false;
+        }
+    }
+}
+
+// Remembers what the finished scan was for.
+void Finish(Scan& scan) {
+    if (!scan.started) return;
+    scan.model->rows_taken = static_cast<double>(scan.counts.returned);
+    last_scan = scan.counts;
+}
+
+}  // namespace
+
+IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys) {
+    IndexScanDesc desc = RelationGetIndexScan(index, keys, orderbys);
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec scan", ALLOCSET_DEFAULT_SIZES);
+    auto* scan = static_cast<Scan*>(MemoryContextAllocZero(context, sizeof(Scan)));
+    scan->context = context;
+    scan->query_context =
+        AllocSetContextCreate(context, "quantvec scan query", ALLOCSET_DEFAULT_SIZES);
+    scan->model = AcquireModel(index, context);
+    scan->opclass = &OpclassOf(index);
+    desc->opaque = scan;
+    return desc;
+}
+
+void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
+    Scan& scan = *static_cast<Scan*>(desc->opaque);
+    const std::size_t taken = static_cast<std::size_t>(scan.counts.returned);
+    const bool again = scan.started;
+    Finish(scan);
+    MemoryContextReset(scan.query_context);
+    scan.started = false;
+    scan.open.Reset();
+    scan.candidates.Reset();
+    scan.ranked.Reset();
+    scan.blocks.Reset();
+    scan.heaped = 0;
+    scan.unused = get_float4_infinity();
+    scan.last_key = -get_float8_infinity();
+    scan.counts = {};
+    scan.counts.index = RelationGetRelid(desc->indexRelation);
+    scan.counts.stopped = "no more rows wanted";
+    SetHint(scan, again && taken > 0 ? taken : FirstHint(desc, scan));
+    if (orderbys && desc->numberOfOrderBys > 0)
+        memmove(desc->orderByData, orderbys,
+                static_cast<std::size_t>(desc->numberOfOrderBys) * sizeof(ScanKeyData));
+}
+
+bool AmGetTuple(IndexScanDesc desc, ScanDirection direction) {
+    Scan& scan = *static_cast<Scan*>(desc->opaque);
+    if (!ScanDirectionIsForward(direction)) elog(ERROR, "quantvec only supports forward scans");
+    if (!scan.started) Start(desc, scan);
+    desc->xs_recheck = false;
+    desc->xs_recheckorderby = false;
+    return NextRow(desc, scan, &desc->xs_heaptid);
+}
+
+void AmEndScan(IndexScanDesc desc) {
+    Scan& scan = *static_cast<Scan*>(desc->opaque);
+    Finish(scan);
+    EndRerank(scan.reranker);
+    MemoryContextDelete(scan.context);
+    desc->opaque = nullptr;
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,139 @@
+// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table.
+#pragma once
+
+#include "core/ivf/stream.h"
+#include "core/ivf/topk.h"
+#include "pg/am/am.h"
+
+namespace quantvec::pg {
+
+// A growing array in a memory context, which also frees it.
+template <typename T>
+struct Array {
+    T* items;
+    std::size_t size;
+    std::size_t capacity;
+
+    void Reset() { *this = {}; }
+    T& Push(MemoryContext context) {
+        if (size == capacity) {
+            capacity = Max(std::size_t{64}, capacity * 2);
+            items = static_cast<T*>(items ? repalloc_huge(items, capacity * sizeof(T))
+                                          : MemoryContextAllocHuge(context, capacity * sizeof(T)));
+        }
+        return items[size++];
+    }
+};
+
+// A list that this scan has opened.
+struct OpenList {
+    std::uint32_t list;  // number in the model
+    float base;          // ||q - c||^2
+};
+
+// A list waiting to be probed, nearest first.
+struct WaitingList {
+    float order;
+    std::uint32_t list;
+    bool Before(const WaitingList& o) const { return order < o.order; }
+};
+
+// A row that may still be wanted; bounds and estimate are keys (core/metric.h).
+struct Candidate {
+    float lower;
+    float estimate;
+    float sum;                   // scan sum, until refined
+    std::uint32_t open;          // index into the open lists
+    std::uint32_t block;         // ordinal of its block
+    std::uint32_t refine_page;   // of the block's first slot
+    std::uint8_t slot;
+    bool refined;                // or there is no refine layer
+    ItemPointerData tid;
+    bool Before(const Candidate& o) const { return lower < o.lower; }
+};
+
+// A row with its final distance.
+struct Ranked {
+    double key;
+    ItemPointerData tid;
+    bool Before(const Ranked& o) const {
+        if (key != o.key) return key < o.key;
+        return ItemPointerCompare(const_cast<ItemPointer>(&tid), const_cast<ItemPointer>(&o.tid)) < 0;
+    }
+};
+
+// A block that was scanned: rows of it that were not taken have keys of at least `unused`.
+struct SeenBlock {
+    std::uint32_t page;
+    std::uint16_t offset;
+    std::uint32_t open;
+    std::uint32_t taken;
+    float unused;
+};
+
+// What quantvec_last_scan() tells.
+struct ScanCounts {
+    Oid index;
+    std::int64_t lists;
+    std::int64_t scanned;   // codes
+    std::int64_t refined;
+    std::int64_t reranked;
+    std::int64_t returned;
+    std::int64_t dropped;   // came too late for strict order
+    std::int64_t revisited; // blocks
+    const char* stopped;
+};
+extern ScanCounts last_scan;
+
+// Reads exact distances from the table.
+struct Reranker {
+    Relation heap;
+    IndexFetchTableData* fetch;
+    TupleTableSlot* slot;
+    IndexInfo* info;      // of an expression index; else nullptr
+    EState* estate;
+    AttrNumber column;    // 0: an expression
+    MemoryContext context;
+};
+
+struct Scan {
+    MemoryContext context;        // lives as long as the scan
+    MemoryContext query_context;  // emptied by every rescan
+    Model* model;
+    const OpclassInfo* opclass;
+    Reranker reranker;
+    bool started;
+
+    // the query
+    ConstFloatSpan query;         // as given
+    double query_norm_sqr;
+    bool ordered;                 // false: NULL or without direction, any order is right
+    quant::PreparedQuery prepared;
+    WaitingList* waiting;         // heap of lists not yet probed
+    std::size_t waiting_size;
+    Array<OpenList> open;
+
+    // the cascade
+    std::size_t hint;             // rows that are likely to be wanted
+    ivf::SmallestK scan_bounds;   // upper bounds from the scan layer
+    ivf::SmallestK fine_bounds;   // from the refine layer, or exact keys
+    ivf::SmallestK exact_keys;
+    Array<Candidate> candidates;  // heap by lower bound, once heaped
+    std::size_t heaped;           // the first so many candidates are a heap
+    Array<Ranked> ranked;         // heap by key
+    Array<SeenBlock> blocks;
+    float unused;                 // least unused bound of all blocks
+    double last_key;              // of the row returned last
+    ivf::ListScanner scanner;
+
+    ScanCounts counts;
+
+    float Threshold() const { return Min(scan_bounds.Threshold(), fine_bounds.Threshold()); }
+};
+
+// Exact keys of candidates, pushed to scan.ranked; rows that the snapshot does not see vanish.
+// Sorts the batch by heap position.
+void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size);
+void EndRerank(Reranker& reranker);
+
+}  // namespace quantvec::pg
