@@ -49,7 +49,7 @@ include $(PGXS)
 # The instruction sets. Flags by file: a function compiled with -mavx2 must never be shared with
 # code that runs before the processor was asked (scripts/check-odr proves it).
 QV_AVX2 = -mavx2 -mfma
-QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma
+QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512cd -mfma
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 src/core/kernels/target_avx2.o src/core/kernels/code_avx2.o: CXXFLAGS += $(QV_AVX2)
 src/core/kernels/target_avx512.o src/core/kernels/code_avx512.o: CXXFLAGS += $(QV_AVX512)

@@ -1,4 +1,4 @@
-// The table "avx512": AVX-512 F, BW, DQ, VL and VNNI.
+// The table "avx512": AVX-512 F, CD, BW, DQ, VL and VNNI.
 #if defined(__x86_64__)
 
 // GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then
