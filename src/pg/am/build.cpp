@@ -18,10 +18,6 @@
 #include "pg/am/options.h"
 #include "pg/error.h"
 
-extern "C" {
-#include "common/pg_prng.h"
-}
-
 namespace quantvec::pg {
 
 namespace {

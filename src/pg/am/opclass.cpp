@@ -4,11 +4,6 @@
 #include "pg/types/distance.h"
 #include "pg/types/vector.h"
 
-extern "C" {
-#include "access/amvalidate.h"
-#include "utils/regproc.h"
-}
-
 namespace quantvec::pg {
 
 namespace {

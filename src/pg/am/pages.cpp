@@ -3,10 +3,6 @@
 #include "pg/compat.h"
 #include "pg/error.h"
 
-extern "C" {
-#include "port/pg_crc32c.h"
-}
-
 namespace quantvec::pg {
 
 static_assert(BLCKSZ == ivf::kPageBytes, "quantvec's page format needs the server's 8 kB pages");
@@ -110,6 +106,15 @@ std::uint32_t PayloadCrc(const std::uint8_t* bytes) {
     FIN_CRC32C(crc);
     return crc;
 }
+
+Change::Change(Relation index) : state_(GenericXLogStart(index)) {}
+
+std::uint8_t* Change::Add(const LockedPage& page, bool is_new) {
+    return reinterpret_cast<std::uint8_t*>(GenericXLogRegisterBuffer(
+        state_, page.buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0));
+}
+
+void Change::Commit() { GenericXLogFinish(state_); }
 
 BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
                         std::uint32_t count) {

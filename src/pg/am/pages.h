@@ -51,13 +51,9 @@ std::uint32_t PayloadCrc(const std::uint8_t* bytes);
 // the copies that Add returns. Nothing may fail between Add and Commit but by ERROR.
 class Change {
   public:
-    explicit Change(Relation index) : state_(GenericXLogStart(index)) {}
-    std::uint8_t* Add(const LockedPage& page, bool is_new = false) {
-        return reinterpret_cast<std::uint8_t*>(GenericXLogRegisterBuffer(
-            state_, page.buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0));
-    }
-    void Commit() { GenericXLogFinish(state_); }
-    void Abort() { GenericXLogAbort(state_); }
+    explicit Change(Relation index);
+    std::uint8_t* Add(const LockedPage& page, bool is_new = false);
+    void Commit();
 
   private:
     GenericXLogState* state_;

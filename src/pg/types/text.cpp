@@ -10,10 +10,6 @@
 
 #include "pg/error.h"
 
-extern "C" {
-#include "common/shortest_dec.h"
-}
-
 namespace quantvec::pg {
 namespace {
 
