@@ -1,11 +1,13 @@
 // The unit of storage: a block of 32 slots of one list. Built and inserted rows look the same.
 //
 //   0           32            224          256        384        448        512        (640)
-//   +-----------+-------------+------------+----------+----------+----------+----------+--------- - -
-//   | BlockHead | row pointers| flags      | add      | scale    | error    | offset   | codes
-//   |           | [32] x 6    | [32] x 1   | [32] x 4 | [32] x 2 | [32] x 2 | sq8 only |
-//   +-----------+-------------+------------+----------+----------+----------+----------+--------- - -
-//   `------------------------ never straddles pages ------------------------------------' may straddle
+//   +-----------+-------------+------------+----------+----------+----------+----------+--------- -
+//   - | BlockHead | row pointers| flags      | add      | scale    | error    | offset   | codes |
+//   | [32] x 6    | [32] x 1   | [32] x 4 | [32] x 2 | [32] x 2 | sq8 only |
+//   +-----------+-------------+------------+----------+----------+----------+----------+--------- -
+//   -
+//   `------------------------ never straddles pages ------------------------------------' may
+//   straddle
 //
 // A block begins at a multiple of 64 and its codes are a multiple of 64 long, so a page boundary
 // always falls between 64-byte lines of codes. A head that does not fit into the rest of a page
@@ -24,7 +26,7 @@ namespace quantvec::ivf {
 using quant::kBlockRows;
 
 struct BlockHead {
-    std::uint64_t generation;     // of the list, as on the page
+    std::uint64_t generation;  // of the list, as on the page
     std::uint32_t list_id;
     std::uint32_t live;           // bit s: slot s holds a row
     std::uint32_t ordinal;        // of the block in its list, from 0
@@ -32,7 +34,7 @@ struct BlockHead {
     std::uint16_t refine_offset;  // offset on that page
     std::uint8_t used;            // slots taken so far, 0..32
     std::uint8_t reserved;
-    std::uint32_t magic;          // kBlockMagic
+    std::uint32_t magic;  // kBlockMagic
 };
 static_assert(sizeof(BlockHead) == 32);
 
@@ -65,7 +67,9 @@ inline constexpr std::size_t kMaxHeadBytes = 640;
 
 BlockLayout MakeLayout(const quant::Spec& spec);
 
-inline BlockHead* HeadAt(std::uint8_t* block) { return reinterpret_cast<BlockHead*>(block); }
+inline BlockHead* HeadAt(std::uint8_t* block) {
+    return reinterpret_cast<BlockHead*>(block);
+}
 inline const BlockHead* HeadAt(const std::uint8_t* block) {
     return reinterpret_cast<const BlockHead*>(block);
 }

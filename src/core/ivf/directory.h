@@ -14,18 +14,18 @@ namespace quantvec::ivf {
 enum class ListState : std::uint8_t { kActive = 1 };
 
 struct ListEntry {
-    std::uint64_t generation;         // stamped on every page and block of the list
-    std::uint64_t centroid_epoch;     // the codes of the list are of this centroid
-    std::uint64_t rows;               // at build; a hint
-    std::uint32_t list_id;            // stable, never reused, not an array index
-    std::uint32_t scan_first;         // chains are never empty
-    std::uint32_t scan_last;          // last page when the entry was written; follow `next` from it
-    std::uint32_t scan_contiguous;    // so many pages from scan_first follow each other on disk
-    std::uint32_t refine_first;       // kNoPage without a refine layer
+    std::uint64_t generation;       // stamped on every page and block of the list
+    std::uint64_t centroid_epoch;   // the codes of the list are of this centroid
+    std::uint64_t rows;             // at build; a hint
+    std::uint32_t list_id;          // stable, never reused, not an array index
+    std::uint32_t scan_first;       // chains are never empty
+    std::uint32_t scan_last;        // last page when the entry was written; follow `next` from it
+    std::uint32_t scan_contiguous;  // so many pages from scan_first follow each other on disk
+    std::uint32_t refine_first;     // kNoPage without a refine layer
     std::uint32_t refine_last;
     std::uint32_t refine_contiguous;
-    std::uint32_t successors[2];      // lists that took over, or 0
-    float radius;                     // largest distance of a row from the centroid; a hint
+    std::uint32_t successors[2];  // lists that took over, or 0
+    float radius;                 // largest distance of a row from the centroid; a hint
     ListState state;
     std::uint8_t reserved8[3];
     std::uint32_t reserved[7];
@@ -38,7 +38,7 @@ inline constexpr std::size_t kEntriesPerPage = kPayloadBytes / sizeof(ListEntry)
 enum class CentroidCode : std::uint8_t { kFloat = 1 };
 
 struct CentroidNode {
-    std::uint32_t child;   // level 0: list id
+    std::uint32_t child;  // level 0: list id
     std::uint8_t level;
     CentroidCode code;
     std::uint16_t reserved;

@@ -3,8 +3,8 @@
 //   Seed, then some times { Assign over all samples, piece by piece; Update }
 //
 // Lloyd's algorithm (IEEE Trans. Inform. Theory 28, 1982) on a sample, from distinct random rows;
-// a centroid that attracts nothing takes half of the largest list. Search class: centroids may differ
-// in the last bits between instruction sets, which is no harm, since they are stored.
+// a centroid that attracts nothing takes half of the largest list. Search class: centroids may
+// differ in the last bits between instruction sets, which is no harm, since they are stored.
 #pragma once
 
 #include "core/view.h"

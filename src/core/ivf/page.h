@@ -7,8 +7,8 @@
 //   +--------+-------+------------------------------------------------------+-------------+
 //
 // pd_lower is the end of what was written, because Generic WAL keeps nothing between pd_lower and
-// pd_upper. Pages of one kind and owner form a chain; a chain's payloads, one after the other, are a
-// stream of bytes, and position p of a stream is on the page with ordinal p / 8064.
+// pd_upper. Pages of one kind and owner form a chain; a chain's payloads, one after the other, are
+// a stream of bytes, and position p of a stream is on the page with ordinal p / 8064.
 #pragma once
 
 #include "core/view.h"
@@ -35,19 +35,19 @@ enum class PageKind : std::uint16_t {
 
 // Ends every page.
 struct PageTail {
-    std::uint64_t generation;   // of the list (or of the model, the directory) that owns the page
-    std::uint64_t deleted_at;   // full transaction id after which nobody can still read it; 0: alive
-    std::uint32_t owner;        // list id; 0 for pages that belong to no list
-    std::uint32_t next;         // next page of the chain, or kNoPage
-    std::uint32_t ordinal;      // position in the chain, from 0
-    std::uint32_t crc;          // CRC-32C of the payload: model and centroid pages
+    std::uint64_t generation;  // of the list (or of the model, the directory) that owns the page
+    std::uint64_t deleted_at;  // full transaction id after which nobody can still read it; 0: alive
+    std::uint32_t owner;       // list id; 0 for pages that belong to no list
+    std::uint32_t next;        // next page of the chain, or kNoPage
+    std::uint32_t ordinal;     // position in the chain, from 0
+    std::uint32_t crc;         // CRC-32C of the payload: model and centroid pages
     PageKind kind;
     std::uint16_t first_block;  // scan: page offset of the first block head here; 0: none
     std::uint16_t blocks;       // scan: published block heads here
     std::uint16_t reserved16;
-    std::uint32_t head_page;    // scan: page with the head of the block that begins or goes on last
+    std::uint32_t head_page;  // scan: page with the head of the block that begins or goes on last
     std::uint32_t reserved[4];
-    std::uint32_t identity;     // kIdentity
+    std::uint32_t identity;  // kIdentity
 };
 static_assert(sizeof(PageTail) == 64);
 

@@ -2,8 +2,8 @@
 //
 // The shell hands over one locked page after the other (BeginPage) and takes scored blocks
 // (NextBlock) until the page has no more. The codes of the last block of a page may go on in the
-// next: then its head has been copied here and the sums so far are carried over, and the block comes
-// out on a later page (or from Finish, when the chain ends).
+// next: then its head has been copied here and the sums so far are carried over, and the block
+// comes out on a later page (or from Finish, when the chain ends).
 //
 //   page n   | block 3 ... | block 4: head, codes . . .|
 //   page n+1 | . . . codes of 4 | block 5 ...          |
@@ -15,14 +15,14 @@ namespace quantvec::ivf {
 
 // A scored block. The pointers are valid until the next call on the scanner.
 struct ScoredBlock {
-    const std::uint8_t* head;     // head, row pointers, factors: on the page or copied
-    std::uint32_t page;           // where the block begins
+    const std::uint8_t* head;  // head, row pointers, factors: on the page or copied
+    std::uint32_t page;        // where the block begins
     std::uint32_t offset;
-    std::uint32_t live;           // rows that count
-    std::uint32_t below;          // rows, live and wanted, whose lower bound is below the threshold
-    const float* lower;           // [32] lower bounds of the key
-    const float* estimate;        // [32]
-    const float* sums;            // [32] scan sums, for Quantizer::Refine
+    std::uint32_t live;     // rows that count
+    std::uint32_t below;    // rows, live and wanted, whose lower bound is below the threshold
+    const float* lower;     // [32] lower bounds of the key
+    const float* estimate;  // [32]
+    const float* sums;      // [32] scan sums, for Quantizer::Refine
 };
 
 class ListScanner {

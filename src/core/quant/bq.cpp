@@ -19,7 +19,9 @@ float LoadFloat(const std::uint8_t* p) {
     return f;
 }
 
-void StoreFloat(std::uint8_t* p, float f) { std::memcpy(p, &f, sizeof f); }
+void StoreFloat(std::uint8_t* p, float f) {
+    std::memcpy(p, &f, sizeof f);
+}
 
 // Factors of r^ = alpha * grid.
 struct GridFactors {
@@ -93,8 +95,8 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
         const int magnitude = static_cast<int>(m);
         const bool positive = residual[i] >= 0;
         const unsigned low = static_cast<unsigned>(positive ? magnitude : half - 1 - magnitude);
-        grid[i] = positive ? static_cast<float>(magnitude) + 0.5f
-                           : -static_cast<float>(magnitude) - 0.5f;
+        grid[i] =
+            positive ? static_cast<float>(magnitude) + 0.5f : -static_cast<float>(magnitude) - 0.5f;
         for (std::size_t p = 0; p < planes; p++)
             row.refine[i / 64 * planes * 8 + p * 8 + i % 64 / 8] |=
                 static_cast<std::uint8_t>((low >> p & 1u) << (i % 8));
@@ -106,8 +108,8 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
     StoreFloat(tail + 8, fine.error);
 }
 
-void Bq::Scatter([[maybe_unused]] const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
-                 ByteSpan piece) const {
+void Bq::Scatter([[maybe_unused]] const Spec& spec, ConstByteSpan code, std::size_t slot,
+                 std::size_t begin, ByteSpan piece) const {
     QV_ASSERT(begin % 64 == 0 && begin + piece.size() <= BlockCodeBytes(spec));
     const unsigned shift = slot < 16 ? 0 : 4;
     const std::size_t lane = slot % 16;
@@ -127,7 +129,8 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     const float dim = static_cast<float>(n);
     prepared.tables = memory.subspan(0, groups * 16);
 
-    // Table g has the sum of every subset of four coordinates, in steps of one unit above the least.
+    // Table g has the sum of every subset of four coordinates, in steps of one unit above the
+    // least.
     float widest = 0, total = 0, least = 0;
     for (std::size_t g = 0; g < groups; g++) {
         float range = 0;
@@ -188,9 +191,8 @@ Estimate Bq::Refine(const Spec& spec, const PreparedQuery& prepared, float base,
                     const std::uint8_t* refine) const {
     const std::uint8_t* tail = refine + PlaneBytes(spec);
     const float add = LoadFloat(tail), scale = LoadFloat(tail + 4), error = LoadFloat(tail + 8);
-    const float low =
-        static_cast<float>(kernels::Active().dot_planes(refine, spec.bits - 1u, prepared.hi.data(),
-                                                        prepared.lo.data(), spec.padded_dim));
+    const float low = static_cast<float>(kernels::Active().dot_planes(
+        refine, spec.bits - 1u, prepared.hi.data(), prepared.lo.data(), spec.padded_dim));
     const float half = static_cast<float>(1 << (spec.bits - 1));
     const float dot =
         half * sum * prepared.unit + low * prepared.refine_unit + prepared.refine_shift;

@@ -7,7 +7,8 @@
 // A code stands for a vector r^ near r, stored as integers u and a few factors. What the operators
 // need is one number, the key (core/metric.h), of which the code gives an estimate and bounds:
 //
-//   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>      and  <q - c, r> = <q - c, r^> + <q - c, e>
+//   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>      and  <q - c, r> = <q - c, r^> + <q - c,
+//   e>
 //
 //   key estimate = ||q - c||^2 + add + scale * <u, q> + offset * sum(q)
 //   error        = 2 ||q - c|| ||e|| * min(1, epsilon / sqrt(padded_dim - 1))    + rounding of q

@@ -8,7 +8,8 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
                  FloatSpan workspace, EncodedRow& row) const {
     const kernels::Kernels& k = kernels::Active();
     const std::size_t n = spec.padded_dim;
-    // Zero belongs to the range: every |r^_j| is then at most 255 steps (PrepareQuery relies on it).
+    // Zero belongs to the range: every |r^_j| is then at most 255 steps (PrepareQuery relies on
+    // it).
     float low = 0, high = 0;
     for (float r : residual) {
         if (r < low) low = r;
@@ -87,8 +88,8 @@ void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t
         const std::size_t row_end = (row + 1) * n < end ? (row + 1) * n : end;
         if (live >> row & 1u) {
             const std::size_t j = at - row * n;
-            sums[row] += static_cast<float>(k.dot_u8(&piece[at - begin], &prepared.hi[j],
-                                                     &prepared.lo[j], row_end - at));
+            sums[row] += static_cast<float>(
+                k.dot_u8(&piece[at - begin], &prepared.hi[j], &prepared.lo[j], row_end - at));
         }
         at = row_end;
     }

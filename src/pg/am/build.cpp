@@ -26,14 +26,14 @@ namespace {
 // pages and about 40 us, less than choosing lists and losing recall would save.
 constexpr double kFlatRows = 5000;
 
-// Default lists are at least so many scan pages long, so that the half-empty last page of each chain
-// and the pins for short chains cost little ...
+// Default lists are at least so many scan pages long, so that the half-empty last page of each
+// chain and the pins for short chains cost little ...
 constexpr double kPagesPerList = 3;
 // ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
 constexpr double kListsPerRootRow = 2;
 
-// k-means: rows a list in the sample, at best and at least, and passes over it. Faiss warns below 39
-// and takes no more than 256; recall gains nothing measurable beyond about 100 here.
+// k-means: rows a list in the sample, at best and at least, and passes over it. Faiss warns below
+// 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
 constexpr double kSamplesPerList = 100;
 constexpr double kLeastSamplesPerList = 8;
 constexpr int kPasses = 8;
@@ -65,11 +65,11 @@ struct Build {
     double rows_estimated;
     std::size_t lists;
     bool trained;
-    float* mean;             // [dim]
+    float* mean;  // [dim]
     std::uint8_t* signs;
-    float* centroids;        // [lists, padded]
-    std::uint64_t* counts;   // [lists]
-    float* radius;           // [lists], squared while rows are encoded
+    float* centroids;       // [lists, padded]
+    std::uint64_t* counts;  // [lists]
+    float* radius;          // [lists], squared while rows are encoded
 
     Tuplesortstate* sort;
     TupleDesc sort_desc;
@@ -83,7 +83,9 @@ struct Build {
     bytea* row;
 };
 
-void Phase(int phase) { pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase); }
+void Phase(int phase) {
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
+}
 
 // ---- the sample ----
 
@@ -103,8 +105,8 @@ bool RawRow(const Build& b, Datum datum, float* out) {
         CheckExpectedDim(b.dim, static_cast<int>(values.size()));
     float scale = 1;
     if (b.opclass->metric == Metric::kCosine) {
-        const float norm = std::sqrt(kernels::Active().ordered_dot(values.data(), values.data(),
-                                                                   values.size()));
+        const float norm =
+            std::sqrt(kernels::Active().ordered_dot(values.data(), values.data(), values.size()));
         if (!(norm > 0) || !std::isfinite(norm)) return false;
         scale = 1 / norm;
     }
@@ -157,8 +159,8 @@ void EstimateRows(Build& b) {
 std::size_t DefaultLists(const Build& b) {
     const double rows = b.rows_estimated;
     if (rows < kFlatRows) return 1;
-    const double bytes = static_cast<double>(b.layout.head_bytes + b.layout.code_bytes) /
-                         ivf::kBlockRows;
+    const double bytes =
+        static_cast<double>(b.layout.head_bytes + b.layout.code_bytes) / ivf::kBlockRows;
     const double by_size = rows * bytes / (kPagesPerList * ivf::kPayloadBytes);
     const double by_count = kListsPerRootRow * std::sqrt(rows);
     return static_cast<std::size_t>(
@@ -178,21 +180,21 @@ std::size_t PlanTraining(Build& b) {
     const double budget = static_cast<double>(b.budget) * 0.9;
     const double per_sample = TrainingBytes(b, 1, 0);
     if (b.options.lists > 0) {
-        b.lists = static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)));
-        const double need = TrainingBytes(b, static_cast<double>(b.lists), static_cast<double>(b.lists));
+        b.lists =
+            static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)));
+        const double need =
+            TrainingBytes(b, static_cast<double>(b.lists), static_cast<double>(b.lists));
         if (b.lists > 1 && need > budget)
-            ereport(ERROR,
-                    (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                     errmsg("memory required is %.0f MB, maintenance_work_mem is %d MB",
-                            std::ceil(need / 0.9 / 1048576), maintenance_work_mem / 1024),
-                     errhint("Raise maintenance_work_mem, or make fewer than %d lists.",
-                             b.options.lists)));
+            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                            errmsg("memory required is %.0f MB, maintenance_work_mem is %d MB",
+                                   std::ceil(need / 0.9 / 1048576), maintenance_work_mem / 1024),
+                            errhint("Raise maintenance_work_mem, or make fewer than %d lists.",
+                                    b.options.lists)));
     } else {
         b.lists = DefaultLists(b);
         // Fewer lists rather than lists trained on a handful of rows each.
         const double most = budget / TrainingBytes(b, kLeastSamplesPerList, 1);
-        if (static_cast<double>(b.lists) > most)
-            b.lists = static_cast<std::size_t>(Max(1.0, most));
+        if (static_cast<double>(b.lists) > most) b.lists = static_cast<std::size_t>(Max(1.0, most));
     }
     const double wanted =
         Min(rows, Max(kSamplesForMean, kSamplesPerList * static_cast<double>(b.lists)));
@@ -228,7 +230,8 @@ void Train(Build& b) {
         const BlockNumber total = RelationGetNumberOfBlocks(b.heap);
         const double density = Max(b.rows_estimated / total, 1e-6);
         const double pages = 1 + 1.2 * static_cast<double>(sample.capacity) / density;
-        ScanRandomPages(b, static_cast<BlockNumber>(Min(pages, static_cast<double>(total))), sample);
+        ScanRandomPages(b, static_cast<BlockNumber>(Min(pages, static_cast<double>(total))),
+                        sample);
     }
     MeanOf(b, sample);
     b.lists = Max(Min(b.lists, sample.size), std::size_t{1});
@@ -241,8 +244,8 @@ void Train(Build& b) {
                          errdetail("It keeps its rows in one list, and a scan reads all of it."),
                          errhint("Rebuild it with REINDEX INDEX once the table is filled.")));
 
-    b.centroids = static_cast<float*>(MemoryContextAllocHuge(
-        CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
+    b.centroids = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
     memset(b.centroids, 0, b.lists * b.padded * sizeof(float));
     if (b.lists > 1) {
         Phase(kPhaseTrain);
@@ -258,11 +261,11 @@ void Train(Build& b) {
         km.samples = {sample.rows, sample.size, b.padded};
         km.lists = b.lists;
         km.centroids = b.centroids;
-        km.sums = static_cast<float*>(MemoryContextAllocHuge(
-            CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
+        km.sums = static_cast<float*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
         km.counts = static_cast<std::uint32_t*>(palloc(b.lists * sizeof(std::uint32_t)));
-        km.assignment = static_cast<std::uint32_t*>(MemoryContextAllocHuge(
-            CurrentMemoryContext, sample.size * sizeof(std::uint32_t)));
+        km.assignment = static_cast<std::uint32_t*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, sample.size * sizeof(std::uint32_t)));
         km.seed = kKMeansSeed;
         ivf::Seed(km);
         for (int pass = 0; pass < kPasses; pass++) {
@@ -308,8 +311,7 @@ void EncodeRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, voi
     if (Transform(model, raw, {b.vector, b.padded})) {
         float distance = 0;
         std::size_t list = 0;
-        if (b.lists > 1)
-            list = ivf::Nearest(b.vector, b.centroids, b.lists, b.padded, &distance);
+        if (b.lists > 1) list = ivf::Nearest(b.vector, b.centroids, b.lists, b.padded, &distance);
         auto* bytes = reinterpret_cast<std::uint8_t*>(VARDATA(b.row));
         quant::EncodedRow row = RowAt(b.layout, bytes);
         EncodeIntoList(b.layout, *b.opclass, raw, {b.centroids + list * b.padded, b.padded},
@@ -351,9 +353,9 @@ double EncodeAll(Build& b) {
     bool nulls_first[] = {false, false};
     const std::size_t used = b.lists * b.padded * sizeof(float);
     const std::size_t left = b.budget > used ? (b.budget - used) / 1024 : 0;
-    b.sort = tuplesort_begin_heap(b.sort_desc, 2, keys, operators, collations, nulls_first,
-                                  static_cast<int>(Max(left, std::size_t{64})), nullptr,
-                                  TUPLESORT_NONE);
+    b.sort =
+        tuplesort_begin_heap(b.sort_desc, 2, keys, operators, collations, nulls_first,
+                             static_cast<int>(Max(left, std::size_t{64})), nullptr, TUPLESORT_NONE);
     const double heap_tuples =
         table_index_build_scan(b.heap, b.index, b.info, true, true, EncodeRow, &b, nullptr);
     pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, b.progress);
@@ -406,16 +408,16 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
                 elog(ERROR, "quantvec: the sort lost rows");
             slot_getallattrs(slot);
             const auto pointer = static_cast<std::uint64_t>(DatumGetInt64(slot->tts_values[1]));
-            auto* bytes = reinterpret_cast<std::uint8_t*>(
-                VARDATA_ANY(DatumGetPointer(slot->tts_values[2])));
+            auto* bytes =
+                reinterpret_cast<std::uint8_t*>(VARDATA_ANY(DatumGetPointer(slot->tts_values[2])));
             quant::EncodedRow row = RowAt(layout, bytes);
             memcpy(&row.factors, bytes, sizeof row.factors);
             layout.quantizer->Scatter(layout.spec, row.code, s, 0, {codes, layout.code_bytes});
-            ivf::PublishSlot(layout,
-                             {static_cast<std::uint16_t>(pointer >> 32),
-                              static_cast<std::uint16_t>(pointer >> 16),
-                              static_cast<std::uint16_t>(pointer)},
-                             row.factors, block);
+            ivf::PublishSlot(
+                layout,
+                {static_cast<std::uint16_t>(pointer >> 32),
+                 static_cast<std::uint16_t>(pointer >> 16), static_cast<std::uint16_t>(pointer)},
+                row.factors, block);
             memcpy(refine + s * layout.refine_row_bytes, row.refine.data(), row.refine.size());
         }
         scan.WriteBlock(block, layout.head_bytes, codes,
@@ -442,7 +444,8 @@ void WriteIndex(Build& b) {
     meta.magic = kMetaMagic;
     meta.meta_bytes = sizeof meta;
     if (!pg_strong_random(&meta.build_id, sizeof meta.build_id))
-        ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
+        ereport(ERROR,
+                (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
     meta.rotation_seed = kRotationSeed;
     meta.rows_trained = b.trained ? static_cast<std::uint64_t>(b.index_tuples) : 0;
     meta.dim = static_cast<std::uint32_t>(b.dim);
@@ -471,9 +474,9 @@ void WriteIndex(Build& b) {
         return p;
     };
     meta.model = part(ivf::PageKind::kModel, dim * sizeof(float));
-    meta.centroids = part(ivf::PageKind::kCentroid,
-                          std::uint64_t{lists} *
-                              (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
+    meta.centroids =
+        part(ivf::PageKind::kCentroid,
+             std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
     meta.directory = part(ivf::PageKind::kDirectory, std::uint64_t{lists} * sizeof(ivf::ListEntry));
 
     ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
@@ -501,8 +504,7 @@ void WriteIndex(Build& b) {
         entry.scan_last = entry.scan_first + entry.scan_contiguous - 1;
         entry.refine_first = entry.refine_last = ivf::kNoPage;
         if (b.layout.refine_row_bytes > 0) {
-            entry.refine_contiguous =
-                Max(PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
+            entry.refine_contiguous = Max(PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
             entry.refine_first =
                 ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
             entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;
@@ -553,8 +555,8 @@ void AllocateLists(Build& b) {
     b.counts = static_cast<std::uint64_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, b.lists * sizeof(std::uint64_t)));
     memset(b.counts, 0, b.lists * sizeof(std::uint64_t));
-    b.radius = static_cast<float*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, b.lists * sizeof(float)));
+    b.radius =
+        static_cast<float*>(MemoryContextAllocHuge(CurrentMemoryContext, b.lists * sizeof(float)));
     memset(b.radius, 0, b.lists * sizeof(float));
 }
 
@@ -568,8 +570,7 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
     Init(b, heap, index, info, MAIN_FORKNUM);
-    b.row_context =
-        AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
+    b.row_context = AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
     b.vector = static_cast<float*>(palloc(b.padded * sizeof(float)));
     b.workspace = static_cast<float*>(palloc(b.padded * sizeof(float)));
     b.row = static_cast<bytea*>(palloc0(VARHDRSZ + b.row_bytes));

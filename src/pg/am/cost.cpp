@@ -22,6 +22,8 @@ struct {
 constexpr double kCodeCost = 0.25;
 // A centroid is a full distance.
 constexpr double kCentroidCost = 4;
+// Metapage and the first pages of lists and table: what a scan of a tiny table costs as well.
+constexpr double kFixedPages = 2;
 // Rows reranked for one that is returned, beyond itself.
 constexpr double kRerankShare = 0.5;
 
@@ -65,7 +67,8 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
     // Probed lists are runs of pages; the pages of a warm index cost less than either.
     const double scan_pages = std::ceil(share * scan_share * info->pages);
     const double codes = share * info->tuples;
-    *startup_cost = scan_pages * seq_cost + codes * kCodeCost * cpu_operator_cost +
+    *startup_cost = kFixedPages * random_cost + scan_pages * seq_cost +
+                    codes * kCodeCost * cpu_operator_cost +
                     lists * kCentroidCost * cpu_operator_cost;
     // Every row that is returned has been fetched and measured before; cost_index adds the
     // executor's own fetch on top.

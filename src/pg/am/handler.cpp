@@ -6,7 +6,8 @@ namespace quantvec::pg {
 
 namespace {
 
-bool AmProperty(Oid, int column, IndexAMProperty property, const char*, bool* result, bool* isnull) {
+bool AmProperty(Oid, int column, IndexAMProperty property, const char*, bool* result,
+                bool* isnull) {
     if (property != AMPROP_DISTANCE_ORDERABLE || column == 0) return false;
     *isnull = false;
     *result = true;

@@ -87,7 +87,9 @@ Relation OpenIndex(Oid oid) {
     return index;
 }
 
-const char* QuantizerName(quant::Kind kind) { return kind == quant::Kind::kBq ? "bq" : "sq8"; }
+const char* QuantizerName(quant::Kind kind) {
+    return kind == quant::Kind::kBq ? "bq" : "sq8";
+}
 
 const char* MetricName(Metric metric) {
     switch (metric) {
@@ -122,8 +124,8 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     PageCounts pages = {};
     RowCounts rows = {};
     rows.lists = meta.lists;
-    rows.by_list = static_cast<std::int64_t*>(MemoryContextAllocHuge(
-        CurrentMemoryContext, sizeof(std::int64_t) * meta.lists));
+    rows.by_list = static_cast<std::int64_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int64_t) * meta.lists));
     memset(rows.by_list, 0, sizeof(std::int64_t) * meta.lists);
     Count(index, model, pages, rows);
     relation_close(index, AccessShareLock);
@@ -172,10 +174,10 @@ QV_SQL_FUNCTION(quantvec_last_scan) {
     TupleDesc desc = ResultDesc(fcinfo);
     if (!OidIsValid(last_scan.index)) PG_RETURN_NULL();
     Datum values[] = {
-        ObjectIdGetDatum(last_scan.index),     Int64GetDatum(last_scan.lists),
-        Int64GetDatum(last_scan.scanned),      Int64GetDatum(last_scan.refined),
-        Int64GetDatum(last_scan.reranked),     Int64GetDatum(last_scan.returned),
-        Int64GetDatum(last_scan.dropped),      Int64GetDatum(last_scan.revisited),
+        ObjectIdGetDatum(last_scan.index),      Int64GetDatum(last_scan.lists),
+        Int64GetDatum(last_scan.scanned),       Int64GetDatum(last_scan.refined),
+        Int64GetDatum(last_scan.reranked),      Int64GetDatum(last_scan.returned),
+        Int64GetDatum(last_scan.dropped),       Int64GetDatum(last_scan.revisited),
         CStringGetTextDatum(last_scan.stopped),
     };
     bool nulls[lengthof(values)] = {};

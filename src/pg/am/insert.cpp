@@ -33,8 +33,8 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
     auto* state = static_cast<InsertState*>(palloc0(sizeof(InsertState)));
     state->model = AcquireModel(index, info->ii_Context, true);
     state->opclass = &OpclassOf(index);
-    state->row_context = AllocSetContextCreate(CurrentMemoryContext, "quantvec insert row",
-                                               ALLOCSET_DEFAULT_SIZES);
+    state->row_context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec insert row", ALLOCSET_DEFAULT_SIZES);
     const ivf::BlockLayout& layout = state->model->layout;
     const std::size_t padded = state->model->meta.padded_dim;
     state->vector = static_cast<float*>(palloc(padded * sizeof(float)));
@@ -110,8 +110,7 @@ struct Appender {
                      ConstByteSpan row) {
         std::uint64_t at = ivf::RefinePosition(layout, block_ordinal, slot);
         while (!row.empty()) {
-            LockedPage page =
-                RefinePage(from, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
+            LockedPage page = RefinePage(from, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
             const std::size_t offset = at % ivf::kPayloadBytes;
             const std::size_t n = Min(row.size(), ivf::kPayloadBytes - offset);
             Change change(index);
@@ -128,11 +127,11 @@ struct Appender {
 
     // Where the next row goes.
     struct Slot {
-        LockedPage page;            // with the block's head, locked
-        std::size_t at;             // offset of the head
-        bool new_block;             // the head has to be made: it begins here
-        std::uint32_t ordinal;      // of the block
-        BlockNumber refine_page;    // of the block before (or of this one): where to look from
+        LockedPage page;          // with the block's head, locked
+        std::size_t at;           // offset of the head
+        bool new_block;           // the head has to be made: it begins here
+        std::uint32_t ordinal;    // of the block
+        BlockNumber refine_page;  // of the block before (or of this one): where to look from
         std::uint32_t used;
     };
 
@@ -237,8 +236,8 @@ struct Appender {
             const std::uint64_t at = ivf::RefinePosition(layout, slot.ordinal, 0);
             refine_page = slot.refine_page;
             if (slot.new_block) {
-                LockedPage page =
-                    RefinePage(slot.refine_page, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
+                LockedPage page = RefinePage(slot.refine_page,
+                                             static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
                 refine_page = page.number;
                 UnlockPage(page);
             }
@@ -273,10 +272,9 @@ struct Appender {
 void EncodeIntoList(const ivf::BlockLayout& layout, const OpclassInfo& opclass, ConstFloatSpan raw,
                     ConstFloatSpan centroid, FloatSpan vector, FloatSpan workspace,
                     quant::EncodedRow& row) {
-    const float norm_sqr =
-        opclass.metric == Metric::kInnerProduct
-            ? kernels::Active().ordered_dot(raw.data(), raw.data(), raw.size())
-            : 0.0f;
+    const float norm_sqr = opclass.metric == Metric::kInnerProduct
+                               ? kernels::Active().ordered_dot(raw.data(), raw.data(), raw.size())
+                               : 0.0f;
     for (std::size_t i = 0; i < vector.size(); i++) vector[i] -= centroid[i];
     layout.quantizer->Encode(layout.spec, vector, centroid, norm_sqr, workspace, row);
 }

@@ -158,7 +158,9 @@ void LoadModel(Relation index, Model* model) {
     }
 }
 
-void ReleaseModel(void* arg) { static_cast<Model*>(arg)->references--; }
+void ReleaseModel(void* arg) {
+    static_cast<Model*>(arg)->references--;
+}
 
 }  // namespace
 
@@ -244,8 +246,8 @@ ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list)
 bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
     const std::size_t dim = model.meta.dim;
     if (model.meta.metric == Metric::kCosine) {
-        const float norm = __builtin_sqrtf(
-            kernels::Active().ordered_dot(values.data(), values.data(), dim));
+        const float norm =
+            __builtin_sqrtf(kernels::Active().ordered_dot(values.data(), values.data(), dim));
         if (!(norm > 0) || !__builtin_isfinite(norm)) return false;
         for (std::size_t i = 0; i < dim; i++) out[i] = values[i] / norm - model.mean[i];
     } else {

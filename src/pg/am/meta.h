@@ -1,8 +1,8 @@
 // The metapage, and the model that a backend keeps of each index it uses.
 //
-// Everything that was decided when the index was built is in the metapage; the options in the catalog
-// are only what was wished for. Feature bits say who may touch an index: a reader that meets an
-// incompatible bit it does not know refuses, a writer also at a read-compatible one.
+// Everything that was decided when the index was built is in the metapage; the options in the
+// catalog are only what was wished for. Feature bits say who may touch an index: a reader that
+// meets an incompatible bit it does not know refuses, a writer also at a read-compatible one.
 #pragma once
 
 #include "core/ivf/block.h"
@@ -43,18 +43,18 @@ enum class RotationKind : std::uint8_t { kHadamard4 = 1 };
 // The payload of page 0.
 struct MetaPage {
     std::uint32_t magic;
-    std::uint32_t meta_bytes;            // size of this struct when it was written
-    std::uint64_t incompatible;          // feature bits
+    std::uint32_t meta_bytes;    // size of this struct when it was written
+    std::uint64_t incompatible;  // feature bits
     std::uint64_t read_compatible;
     std::uint64_t compatible;
-    std::uint64_t build_id;              // random; tells one build from the next
+    std::uint64_t build_id;  // random; tells one build from the next
     std::uint64_t rotation_seed;
-    std::uint64_t rows_trained;          // rows that the lists were made for
+    std::uint64_t rows_trained;  // rows that the lists were made for
     std::uint32_t dim;
     std::uint32_t padded_dim;
     std::uint32_t lists;
     std::uint32_t next_list_id;
-    std::uint32_t entry_bytes;           // of a directory entry
+    std::uint32_t entry_bytes;  // of a directory entry
     std::uint32_t block_head_bytes;
     std::uint32_t block_code_bytes;
     std::uint32_t refine_row_bytes;
@@ -63,15 +63,15 @@ struct MetaPage {
     quant::Kind quantizer;
     std::uint8_t bits;
     RotationKind rotation;
-    std::uint8_t trained;                // 0: one flat list, since there were too few rows
+    std::uint8_t trained;  // 0: one flat list, since there were too few rows
     std::uint8_t reserved[2];
     std::uint32_t segment_count;
     std::uint32_t reserved32;
     Segment segments[kMaxSegments];
-    PartPointer model;                   // the stored mean: dim floats
-    PartPointer centroids;               // generation: the centroid epoch
+    PartPointer model;      // the stored mean: dim floats
+    PartPointer centroids;  // generation: the centroid epoch
     PartPointer directory;
-    PartPointer calibration;             // none yet
+    PartPointer calibration;  // none yet
 };
 static_assert(sizeof(MetaPage) == 424);
 
@@ -82,13 +82,13 @@ MetaPage ReadMeta(Relation index, bool writing = false);
 struct Model {
     MetaPage meta;
     ivf::BlockLayout layout;
-    const float* mean;           // [dim]
-    const std::uint8_t* signs;   // rotation state
-    const float* centroids;      // [lists, padded_dim] rotated, centred on the mean
-    const float* order_bias;     // [lists] inner product: ||c||^2 uncentred; else nullptr
-    ivf::ListEntry* entries;     // [lists], in the order of the centroids
-    std::uint32_t* tails;        // [lists] last scan page known to this backend
-    double rows_taken;           // by the last finished scan of this backend; < 0: none
+    const float* mean;          // [dim]
+    const std::uint8_t* signs;  // rotation state
+    const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
+    const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
+    ivf::ListEntry* entries;    // [lists], in the order of the centroids
+    std::uint32_t* tails;       // [lists] last scan page known to this backend
+    double rows_taken;          // by the last finished scan of this backend; < 0: none
 
     // The cache's own.
     FileId file;

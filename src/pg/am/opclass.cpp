@@ -8,7 +8,9 @@ namespace quantvec::pg {
 
 namespace {
 
-ConstFloatSpan VectorValues(Datum datum) { return Values(GetVector(datum)); }
+ConstFloatSpan VectorValues(Datum datum) {
+    return Values(GetVector(datum));
+}
 
 const OpclassInfo kVectorL2 = {Metric::kL2, Element::kFloat, kMaxDim, VectorValues, L2Distance};
 const OpclassInfo kVectorIp = {Metric::kInnerProduct, Element::kFloat, kMaxDim, VectorValues,
@@ -82,6 +84,12 @@ bool AmValidate(Oid opclass) {
 
 }  // namespace quantvec::pg
 
-QV_SQL_FUNCTION(quantvec_vector_l2_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorL2); }
-QV_SQL_FUNCTION(quantvec_vector_ip_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorIp); }
-QV_SQL_FUNCTION(quantvec_vector_cosine_info) { PG_RETURN_POINTER(&quantvec::pg::kVectorCosine); }
+QV_SQL_FUNCTION(quantvec_vector_l2_info) {
+    PG_RETURN_POINTER(&quantvec::pg::kVectorL2);
+}
+QV_SQL_FUNCTION(quantvec_vector_ip_info) {
+    PG_RETURN_POINTER(&quantvec::pg::kVectorIp);
+}
+QV_SQL_FUNCTION(quantvec_vector_cosine_info) {
+    PG_RETURN_POINTER(&quantvec::pg::kVectorCosine);
+}

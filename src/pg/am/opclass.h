@@ -8,7 +8,7 @@
 namespace quantvec::pg {
 
 inline constexpr int kStrategyDistance = 1;  // the ORDER BY operator
-inline constexpr int kProcInfo = 1;          // function(internal) returning internal: an OpclassInfo*
+inline constexpr int kProcInfo = 1;  // function(internal) returning internal: an OpclassInfo*
 
 // Element types, stored in the metapage: never renumber.
 enum class Element : std::uint8_t { kFloat = 1 };

@@ -62,30 +62,33 @@ void InitOptions() {
                        "Valid values are \"bq\" and \"sq8\".", AccessExclusiveLock);
     add_int_reloption(option_kind, "bits", "Bits a dimension, for quantizer bq", kDefaultBits, 1, 8,
                       AccessExclusiveLock);
-    add_int_reloption(option_kind, "lists", "Number of inverted lists; 0 takes it from the row count",
-                      0, 0, kMaxLists, AccessExclusiveLock);
-    add_int_reloption(option_kind, "probes",
-                      "Lists that a scan probes unless quantvec.probes says otherwise; 0 is automatic",
-                      0, 0, kMaxLists, ShareUpdateExclusiveLock);
+    add_int_reloption(option_kind, "lists",
+                      "Number of inverted lists; 0 takes it from the row count", 0, 0, kMaxLists,
+                      AccessExclusiveLock);
+    add_int_reloption(
+        option_kind, "probes",
+        "Lists that a scan probes unless quantvec.probes says otherwise; 0 is automatic", 0, 0,
+        kMaxLists, ShareUpdateExclusiveLock);
 
     DefineCustomIntVariable("quantvec.probes", "Sets the number of lists that a scan probes.",
                             "0 takes the index option, or else ceil(2.5 * sqrt(lists)).",
                             &setting_probes, 0, 0, kMaxLists, PGC_USERSET, 0, nullptr, nullptr,
                             nullptr);
-    DefineCustomRealVariable("quantvec.epsilon",
-                             "Sets how many standard errors the bounds of codes keep.",
-                             "Less is faster; too little loses rows that the codes rank badly.",
-                             &setting_epsilon, kDefaultEpsilon, 0, 100, PGC_USERSET, 0, nullptr,
-                             nullptr, nullptr);
-    DefineCustomBoolVariable("quantvec.rerank", "Orders by the exact distance of the table's vectors.",
+    DefineCustomRealVariable(
+        "quantvec.epsilon", "Sets how many standard errors the bounds of codes keep.",
+        "Less is faster; too little loses rows that the codes rank badly.", &setting_epsilon,
+        kDefaultEpsilon, 0, 100, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("quantvec.rerank",
+                             "Orders by the exact distance of the table's vectors.",
                              "Off orders by the estimate from the codes and never reads the table.",
                              &setting_rerank, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomEnumVariable("quantvec.iterative_scan",
-                             "Sets what happens when more rows are wanted than the probed lists gave.",
-                             "off stops; strict_order goes on and drops rows that come too late for "
-                             "the order; relaxed_order goes on and returns them.",
-                             &setting_iterative_scan, kIterativeStrict, kIterativeValues, PGC_USERSET,
-                             0, nullptr, nullptr, nullptr);
+    DefineCustomEnumVariable(
+        "quantvec.iterative_scan",
+        "Sets what happens when more rows are wanted than the probed lists gave.",
+        "off stops; strict_order goes on and drops rows that come too late for "
+        "the order; relaxed_order goes on and returns them.",
+        &setting_iterative_scan, kIterativeStrict, kIterativeValues, PGC_USERSET, 0, nullptr,
+        nullptr, nullptr);
     DefineCustomIntVariable("quantvec.max_scan_tuples",
                             "Sets the number of codes after which a scan opens no further list.",
                             "-1 means no limit.", &setting_max_scan_tuples, -1, -1, INT_MAX,

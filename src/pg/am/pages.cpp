@@ -11,7 +11,9 @@ static_assert(ivf::kNoPage == InvalidBlockNumber);
 
 namespace {
 
-Page PageOf(std::uint8_t* bytes) { return reinterpret_cast<Page>(bytes); }
+Page PageOf(std::uint8_t* bytes) {
+    return reinterpret_cast<Page>(bytes);
+}
 
 LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, int mode) {
     LockedPage page;
@@ -30,7 +32,9 @@ bool IsOurs(const LockedPage& page) {
 
 }  // namespace
 
-std::size_t LockedPage::end() const { return reinterpret_cast<PageHeader>(bytes)->pd_lower; }
+std::size_t LockedPage::end() const {
+    return reinterpret_cast<PageHeader>(bytes)->pd_lower;
+}
 
 LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
                     Snapshot snapshot) {
@@ -110,11 +114,13 @@ std::uint32_t PayloadCrc(const std::uint8_t* bytes) {
 Change::Change(Relation index) : state_(GenericXLogStart(index)) {}
 
 std::uint8_t* Change::Add(const LockedPage& page, bool is_new) {
-    return reinterpret_cast<std::uint8_t*>(GenericXLogRegisterBuffer(
-        state_, page.buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0));
+    return reinterpret_cast<std::uint8_t*>(
+        GenericXLogRegisterBuffer(state_, page.buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0));
 }
 
-void Change::Commit() { GenericXLogFinish(state_); }
+void Change::Commit() {
+    GenericXLogFinish(state_);
+}
 
 BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
                         std::uint32_t count) {

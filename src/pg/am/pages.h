@@ -24,7 +24,7 @@ struct LockedPage {
 // Who must own a page; what a reader compares after each lock.
 struct PageOwner {
     ivf::PageKind kind;
-    std::uint32_t owner;       // list id, or 0
+    std::uint32_t owner;  // list id, or 0
     std::uint64_t generation;
 };
 

@@ -25,8 +25,7 @@ void Begin(IndexScanDesc desc, Scan& scan) {
         r.info = BuildIndexInfo(desc->indexRelation);
         r.estate = CreateExecutorState();
     }
-    r.context =
-        AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
+    r.context = AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(old);
 }
 

@@ -1,14 +1,16 @@
 // ambeginscan, amrescan, amgettuple, amendscan: the cascade from lists to rows, in streaming form.
 //
-//   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below the
+//   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below
+//   the
 //            threshold become candidates, for every block a note says what was left behind
 //   refine   candidates of a list, in page order; each better bound lowers the threshold
 //   rerank   candidates in order of lower bound get their exact distance
 //   return   a row as soon as nothing that is left can be nearer
 //
-// The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen, where
-// the hint is only a guess of how many rows will be wanted. If more are, blocks whose left-behind rows
-// could come next are visited again with a wider threshold: a wrong hint costs time, not rows.
+// The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen,
+// where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
+// left-behind rows could come next are visited again with a wider threshold: a wrong hint costs
+// time, not rows.
 #include "pg/am/scan.h"
 
 #include <cmath>
@@ -24,8 +26,8 @@ ScanCounts last_scan = {};
 
 namespace {
 
-// Rows wanted when nothing is known, and the most that a hint is believed: bounds are kept in a heap
-// of that size.
+// Rows wanted when nothing is known, and the most that a hint is believed: bounds are kept in a
+// heap of that size.
 constexpr std::size_t kSmallHint = 10;
 constexpr std::size_t kLargeHint = 100000;
 
@@ -35,8 +37,8 @@ constexpr std::size_t kRerankBatch = 128;
 
 // ---- refine ----
 
-// The refine page with this ordinal, share-locked. What the build laid out in one run is found by its
-// number; what came later by following the chain from a page before it.
+// The refine page with this ordinal, share-locked. What the build laid out in one run is found by
+// its number; what came later by following the chain from a page before it.
 LockedPage LockRefinePage(IndexScanDesc desc, const ivf::ListEntry& entry, BlockNumber from,
                           std::uint32_t ordinal) {
     const PageOwner owner = RefineOwner(entry);
@@ -53,8 +55,8 @@ LockedPage LockRefinePage(IndexScanDesc desc, const ivf::ListEntry& entry, Block
     return page;
 }
 
-// Better estimates and bounds of candidates, which come in the order of the refine chain. Those at or
-// above the threshold stay as they are, unless `all` are wanted.
+// Better estimates and bounds of candidates, which come in the order of the refine chain. Those at
+// or above the threshold stay as they are, unless `all` are wanted.
 void Refine(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size, bool all) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const std::size_t row_bytes = layout.refine_row_bytes;
@@ -77,7 +79,8 @@ void Refine(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size, 
         if (offset + row_bytes > ivf::kPayloadBytes) {
             // The row straddles pages.
             if (!copy)
-                copy = static_cast<std::uint8_t*>(MemoryContextAlloc(scan.query_context, row_bytes));
+                copy =
+                    static_cast<std::uint8_t*>(MemoryContextAlloc(scan.query_context, row_bytes));
             std::size_t done = 0;
             for (;;) {
                 const std::size_t n = Min(row_bytes - done, ivf::kPayloadBytes - offset);
@@ -91,8 +94,8 @@ void Refine(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size, 
             }
             row = copy;
         }
-        const quant::Estimate e = layout.quantizer->Refine(layout.spec, scan.prepared, open.base,
-                                                           c.sum, row);
+        const quant::Estimate e =
+            layout.quantizer->Refine(layout.spec, scan.prepared, open.base, c.sum, row);
         float lower = e.key - e.error;
         if (isnan(lower)) lower = -get_float4_infinity();
         // Both bounds hold: the better one counts.
@@ -200,9 +203,8 @@ void ProbeLists(IndexScanDesc desc, Scan& scan, std::size_t lists) {
     for (; lists > 0 && scan.waiting_size > 0 && MayOpenMore(scan); lists--) {
         const WaitingList next = scan.waiting[0];
         scan.waiting_size = ivf::PopHeap(scan.waiting, scan.waiting_size);
-        const float base = scan.model->order_bias
-                               ? next.order + scan.model->order_bias[next.list]
-                               : next.order;
+        const float base =
+            scan.model->order_bias ? next.order + scan.model->order_bias[next.list] : next.order;
         ScanList(desc, scan, next.list, base);
     }
 }
@@ -217,7 +219,8 @@ void Revisit(IndexScanDesc desc, Scan& scan, SeenBlock& seen, float threshold) {
     std::uint32_t only_at = seen.offset;
     for (BlockNumber at = seen.page; at != ivf::kNoPage;) {
         CHECK_FOR_INTERRUPTS();
-        LockedPage page = LockPage(desc->indexRelation, at, Access::kShare, owner, desc->xs_snapshot);
+        LockedPage page =
+            LockPage(desc->indexRelation, at, Access::kShare, owner, desc->xs_snapshot);
         scan.scanner.BeginPage(page.bytes, at, only_at);
         const Result result = scan.scanner.NextBlock(threshold, ~seen.taken, block);
         if (result == Result::kDamaged)
@@ -244,14 +247,14 @@ void SetHint(Scan& scan, std::size_t hint) {
     scan.exact_keys.Reset(heap(), scan.hint);
 }
 
-// Rows that were left behind could come next: fetch those of the most promising blocks, twice as many
-// as were expected so far.
+// Rows that were left behind could come next: fetch those of the most promising blocks, twice as
+// many as were expected so far.
 void WidenThreshold(IndexScanDesc desc, Scan& scan) {
     SetHint(scan, scan.hint * 2);
     ivf::SmallestK nearest;
-    nearest.Reset(static_cast<float*>(MemoryContextAllocHuge(scan.query_context,
-                                                             scan.hint * sizeof(float))),
-                  scan.hint);
+    nearest.Reset(
+        static_cast<float*>(MemoryContextAllocHuge(scan.query_context, scan.hint * sizeof(float))),
+        scan.hint);
     for (std::size_t i = 0; i < scan.blocks.size; i++) nearest.Push(scan.blocks.items[i].unused);
     const float limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
     scan.unused = get_float4_infinity();
@@ -289,8 +292,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
     // Without a distance to the query there is nothing to read the table for.
     const bool rerank = setting_rerank && scan.ordered;
     const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
-    const std::size_t want =
-        known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
+    const std::size_t want = known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
     // Beyond the first, only rows that can still be among the hinted number.
     const float limit = Min(scan.exact_keys.Threshold(), scan.unused);
     while (size < want && scan.candidates.size > 0) {
@@ -320,7 +322,8 @@ std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
     const double planned = TakePlannedLimit(RelationGetRelid(desc->indexRelation));
     if (planned > 0) return static_cast<std::size_t>(Min(planned, static_cast<double>(kLargeHint)));
     if (scan.model->rows_taken > 0)
-        return static_cast<std::size_t>(Min(scan.model->rows_taken, static_cast<double>(kLargeHint)));
+        return static_cast<std::size_t>(
+            Min(scan.model->rows_taken, static_cast<double>(kLargeHint)));
     return kSmallHint;
 }
 
@@ -349,10 +352,9 @@ void Start(IndexScanDesc desc, Scan& scan) {
     if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
-    model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
-                                         static_cast<float>(setting_epsilon),
-                                         {static_cast<std::uint8_t*>(palloc(bytes)), bytes},
-                                         scan.prepared);
+    model.layout.quantizer->PrepareQuery(
+        model.layout.spec, {rotated, padded}, static_cast<float>(setting_epsilon),
+        {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, scan.prepared);
     scan.waiting_size = model.meta.lists;
     scan.waiting = static_cast<WaitingList*>(
         MemoryContextAllocHuge(scan.query_context, model.meta.lists * sizeof(WaitingList)));
@@ -368,9 +370,9 @@ void Start(IndexScanDesc desc, Scan& scan) {
 
     scan.started = true;
     const int index_probes = OptionsOf(desc->indexRelation).probes;
-    ProbeLists(desc, scan,
-               static_cast<std::size_t>(
-                   ProbesFor(index_probes, static_cast<int>(model.meta.lists))));
+    ProbeLists(
+        desc, scan,
+        static_cast<std::size_t>(ProbesFor(index_probes, static_cast<int>(model.meta.lists))));
     HeapCandidates(scan);
 }
 

@@ -42,12 +42,12 @@ struct WaitingList {
 struct Candidate {
     float lower;
     float estimate;
-    float sum;                   // scan sum, until refined
-    std::uint32_t open;          // index into the open lists
-    std::uint32_t block;         // ordinal of its block
-    std::uint32_t refine_page;   // of the block's first slot
+    float sum;                  // scan sum, until refined
+    std::uint32_t open;         // index into the open lists
+    std::uint32_t block;        // ordinal of its block
+    std::uint32_t refine_page;  // of the block's first slot
     std::uint8_t slot;
-    bool refined;                // or there is no refine layer
+    bool refined;  // or there is no refine layer
     ItemPointerData tid;
     bool Before(const Candidate& o) const { return lower < o.lower; }
 };
@@ -58,7 +58,8 @@ struct Ranked {
     ItemPointerData tid;
     bool Before(const Ranked& o) const {
         if (key != o.key) return key < o.key;
-        return ItemPointerCompare(const_cast<ItemPointer>(&tid), const_cast<ItemPointer>(&o.tid)) < 0;
+        return ItemPointerCompare(const_cast<ItemPointer>(&tid), const_cast<ItemPointer>(&o.tid)) <
+               0;
     }
 };
 
@@ -75,12 +76,12 @@ struct SeenBlock {
 struct ScanCounts {
     Oid index;
     std::int64_t lists;
-    std::int64_t scanned;   // codes
+    std::int64_t scanned;  // codes
     std::int64_t refined;
     std::int64_t reranked;
     std::int64_t returned;
-    std::int64_t dropped;   // came too late for strict order
-    std::int64_t revisited; // blocks
+    std::int64_t dropped;    // came too late for strict order
+    std::int64_t revisited;  // blocks
     const char* stopped;
 };
 extern ScanCounts last_scan;
@@ -90,9 +91,9 @@ struct Reranker {
     Relation heap;
     IndexFetchTableData* fetch;
     TupleTableSlot* slot;
-    IndexInfo* info;      // of an expression index; else nullptr
+    IndexInfo* info;  // of an expression index; else nullptr
     EState* estate;
-    AttrNumber column;    // 0: an expression
+    AttrNumber column;  // 0: an expression
     MemoryContext context;
 };
 
@@ -105,25 +106,25 @@ struct Scan {
     bool started;
 
     // the query
-    ConstFloatSpan query;         // as given
+    ConstFloatSpan query;  // as given
     double query_norm_sqr;
-    bool ordered;                 // false: NULL or without direction, any order is right
+    bool ordered;  // false: NULL or without direction, any order is right
     quant::PreparedQuery prepared;
-    WaitingList* waiting;         // heap of lists not yet probed
+    WaitingList* waiting;  // heap of lists not yet probed
     std::size_t waiting_size;
     Array<OpenList> open;
 
     // the cascade
-    std::size_t hint;             // rows that are likely to be wanted
-    ivf::SmallestK scan_bounds;   // upper bounds from the scan layer
-    ivf::SmallestK fine_bounds;   // from the refine layer, or exact keys
+    std::size_t hint;            // rows that are likely to be wanted
+    ivf::SmallestK scan_bounds;  // upper bounds from the scan layer
+    ivf::SmallestK fine_bounds;  // from the refine layer, or exact keys
     ivf::SmallestK exact_keys;
     Array<Candidate> candidates;  // heap by lower bound, once heaped
     std::size_t heaped;           // the first so many candidates are a heap
     Array<Ranked> ranked;         // heap by key
     Array<SeenBlock> blocks;
-    float unused;                 // least unused bound of all blocks
-    double last_key;              // of the row returned last
+    float unused;     // least unused bound of all blocks
+    double last_key;  // of the row returned last
     ivf::ListScanner scanner;
 
     ScanCounts counts;

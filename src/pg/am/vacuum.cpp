@@ -1,8 +1,8 @@
 // ambulkdelete and amvacuumcleanup: live bits of dead rows are cleared, nothing moves.
 //
 // Each list's chain is walked from its first page, one exclusive lock at a time. Rows only ever go
-// into slots behind those in use, and no row changes its slot, so a row that was there when the walk
-// began is met. CREATE INDEX CONCURRENTLY validates through here as well.
+// into slots behind those in use, and no row changes its slot, so a row that was there when the
+// walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
 #include "pg/am/am.h"
 #include "pg/error.h"
 
