@@ -9,6 +9,8 @@ BlockLayout MakeLayout(const quant::Spec& spec) {
     return {
         .spec = spec,
         .quantizer = &q,
+        .factor_bytes =
+            static_cast<std::uint32_t>((q.HasOffset() ? kMaxHeadBytes : kOffsetAt) - kPrefixBytes),
         .head_bytes = static_cast<std::uint32_t>(q.HasOffset() ? kMaxHeadBytes : kOffsetAt),
         .code_bytes = static_cast<std::uint32_t>(q.BlockCodeBytes(spec)),
         .scan_row_bytes = static_cast<std::uint32_t>(q.ScanRowBytes(spec)),
@@ -26,11 +28,10 @@ kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* b
     };
 }
 
-void InitBlock(const BlockLayout& layout, std::uint32_t list_id, std::uint64_t generation,
-               std::uint32_t ordinal, std::uint32_t refine_page, std::uint16_t refine_offset,
-               std::uint8_t* block) {
-    std::memset(block, 0, layout.head_bytes);
-    *HeadAt(block) = {
+void InitBlock(std::uint32_t list_id, std::uint64_t generation, std::uint32_t ordinal,
+               std::uint32_t refine_page, std::uint16_t refine_offset, std::uint8_t* prefix) {
+    std::memset(prefix, 0, kPrefixBytes);
+    *HeadAt(prefix) = {
         .generation = generation,
         .list_id = list_id,
         .live = 0,
@@ -43,16 +44,20 @@ void InitBlock(const BlockLayout& layout, std::uint32_t list_id, std::uint64_t g
     };
 }
 
-void PublishSlot(const BlockLayout& layout, RowPointer pointer, const quant::RowFactors& factors,
-                 std::uint8_t* block) {
-    BlockHead* head = HeadAt(block);
+void StoreFactors(const BlockLayout& layout, const quant::RowFactors& row, std::size_t slot,
+                  std::uint8_t* factors) {
+    std::memcpy(factors + (kAddAt - kPrefixBytes) + slot * 4, &row.add, 4);
+    std::memcpy(factors + (kScaleAt - kPrefixBytes) + slot * 2, &row.scale, 2);
+    std::memcpy(factors + (kErrorAt - kPrefixBytes) + slot * 2, &row.error, 2);
+    if (layout.has_offset)
+        std::memcpy(factors + (kOffsetAt - kPrefixBytes) + slot * 4, &row.offset, 4);
+}
+
+void PublishSlot(RowPointer pointer, std::uint8_t* prefix) {
+    BlockHead* head = HeadAt(prefix);
     QV_ASSERT(head->used < kBlockRows);
     const std::size_t slot = head->used;
-    PointersOf(block)[slot] = pointer;
-    std::memcpy(block + kAddAt + slot * 4, &factors.add, 4);
-    std::memcpy(block + kScaleAt + slot * 2, &factors.scale, 2);
-    std::memcpy(block + kErrorAt + slot * 2, &factors.error, 2);
-    if (layout.has_offset) std::memcpy(block + kOffsetAt + slot * 4, &factors.offset, 4);
+    PointersOf(prefix)[slot] = pointer;
     head->used = static_cast<std::uint8_t>(slot + 1);
     head->live |= 1u << slot;
 }

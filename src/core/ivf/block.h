@@ -1,21 +1,26 @@
 // The unit of storage: a block of 32 slots of one list. Built and inserted rows look the same.
 //
-//   0           32            224          256        384        448        512        (640)
-//   +-----------+-------------+------------+----------+----------+----------+----------+--------- -
-//   - | BlockHead | row pointers| flags      | add      | scale    | error    | offset   | codes |
-//   | [32] x 6    | [32] x 1   | [32] x 4 | [32] x 2 | [32] x 2 | sq8 only |
-//   +-----------+-------------+------------+----------+----------+----------+----------+--------- -
+//   0           32            224         256        384        448        512        (640)
+//   +-----------+-------------+-----------+----------+----------+----------+----------+--------- -
+//   - | BlockHead | row pointers| flags     | add      | scale    | error    | offset   | codes |
+//   | [32] x 6    | [32] x 1  | [32] x 4 | [32] x 2 | [32] x 2 | sq8 only |
+//   +-----------+-------------+-----------+----------+----------+----------+----------+--------- -
 //   -
-//   `------------------------ never straddles pages ------------------------------------' may
+//   `------- prefix: one piece -----------'`---------- factors: one piece ------------' may
 //   straddle
 //
-// A block begins at a multiple of 64 and its codes are a multiple of 64 long, so a page boundary
-// always falls between 64-byte lines of codes. A head that does not fit into the rest of a page
-// begins the next one.
+// A block begins at a multiple of 64, and all its parts are multiples of 64 long. The prefix lies
+// on one page, the factors lie on one page; a part that does not fit into the rest of a page begins
+// the next one, so at most 192 bytes of a page are lost (320 with sq8), whatever the dimension:
 //
-// Life of a slot: unused -> (its codes are written) -> live, published by one change of the head's
-// page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a cleared one is
-// never filled again. Slots are used in order, and a new block begins only after the last is full.
+//   page n   | ... | prefix of 7 | factors | codes . . . |    codes go on at the next page's
+//   payload page n+1 | . . codes of 7 | prefix of 8 | (too small for factors) | page n+2 | factors
+//   of 8 | codes of 8 . . .
+//
+// Life of a slot: unused -> (its codes are written) -> live, published by one change of the
+// prefix's page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a
+// cleared one is never filled again. Slots are used in order, and a new block begins only after the
+// last is full.
 #pragma once
 
 #include "core/ivf/page.h"
@@ -50,13 +55,15 @@ static_assert(sizeof(RowPointer) == 6);
 struct BlockLayout {
     quant::Spec spec;
     const quant::Quantizer* quantizer;
-    std::uint32_t head_bytes;        // everything that never straddles
+    std::uint32_t factor_bytes;
+    std::uint32_t head_bytes;        // prefix and factors
     std::uint32_t code_bytes;        // of 32 rows
     std::uint32_t scan_row_bytes;    // of one row, row-major
     std::uint32_t refine_row_bytes;  // 0: no refine layer
     bool has_offset;
 };
 
+inline constexpr std::size_t kPrefixBytes = 256;
 inline constexpr std::size_t kPointersAt = 32;
 inline constexpr std::size_t kFlagsAt = 224;
 inline constexpr std::size_t kAddAt = 256;
@@ -66,6 +73,16 @@ inline constexpr std::size_t kOffsetAt = 512;
 inline constexpr std::size_t kMaxHeadBytes = 640;
 
 BlockLayout MakeLayout(const quant::Spec& spec);
+
+// Do the factors of a block whose prefix begins at page offset `at` lie behind it on the same page?
+inline bool FactorsFollow(const BlockLayout& layout, std::size_t at) {
+    return at + layout.head_bytes <= kPayloadEnd;
+}
+// How far the first byte of codes is from the beginning of the prefix, what is lost between prefix
+// and factors included, frames of pages not.
+inline std::size_t CodesBehind(const BlockLayout& layout, std::size_t at) {
+    return FactorsFollow(layout, at) ? layout.head_bytes : kPayloadEnd - at + layout.factor_bytes;
+}
 
 inline BlockHead* HeadAt(std::uint8_t* block) {
     return reinterpret_cast<BlockHead*>(block);
@@ -80,17 +97,20 @@ inline const RowPointer* PointersOf(const std::uint8_t* block) {
     return reinterpret_cast<const RowPointer*>(block + kPointersAt);
 }
 
+// REQUIRES: the factors follow the prefix in memory.
 kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* block);
 
-// Makes the head of an empty block; pointers, flags and factors are zero.
-void InitBlock(const BlockLayout& layout, std::uint32_t list_id, std::uint64_t generation,
-               std::uint32_t ordinal, std::uint32_t refine_page, std::uint16_t refine_offset,
-               std::uint8_t* block);
+// Makes the prefix of an empty block.
+void InitBlock(std::uint32_t list_id, std::uint64_t generation, std::uint32_t ordinal,
+               std::uint32_t refine_page, std::uint16_t refine_offset, std::uint8_t* prefix);
 
-// Puts pointer and factors of the next slot into the head and makes it live. The codes must be in
-// their place already. REQUIRES: used < 32.
-void PublishSlot(const BlockLayout& layout, RowPointer pointer, const quant::RowFactors& factors,
-                 std::uint8_t* block);
+// Writes the factors of a slot. `factors` is where the block's factors begin.
+void StoreFactors(const BlockLayout& layout, const quant::RowFactors& row, std::size_t slot,
+                  std::uint8_t* factors);
+
+// Puts the pointer of the next slot into the prefix and makes it live. Its codes and factors must
+// be in their place already. REQUIRES: used < 32.
+void PublishSlot(RowPointer pointer, std::uint8_t* prefix);
 
 // Does a head look like one of this list?
 inline bool HeadIsSound(const BlockHead& head, std::uint32_t list_id, std::uint64_t generation) {

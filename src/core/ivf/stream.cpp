@@ -12,6 +12,7 @@ void ListScanner::BeginList(const BlockLayout& layout, const quant::PreparedQuer
     list_id_ = list_id;
     generation_ = generation;
     pending_ = false;
+    factors_missing_ = false;
 }
 
 void ListScanner::BeginPage(const std::uint8_t* page, std::uint32_t page_number,
@@ -34,10 +35,16 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
     const std::size_t code_bytes = layout_->code_bytes;
     if (pending_) {
         if (consumed_ == code_bytes) return Result::kDamaged;
+        std::size_t at = kPayloadAt;
+        if (factors_missing_) {
+            std::memcpy(head_ + kPrefixBytes, page_ + at, layout_->factor_bytes);
+            factors_missing_ = false;
+            at += layout_->factor_bytes;
+        }
         const std::size_t left = code_bytes - consumed_;
-        const std::size_t n = left < kPayloadBytes ? left : kPayloadBytes;
-        q.ScanPiece(layout_->spec, *prepared_, consumed_, {page_ + kPayloadAt, n},
-                    HeadAt(head_)->live, sums_);
+        const std::size_t n = left < kPayloadEnd - at ? left : kPayloadEnd - at;
+        q.ScanPiece(layout_->spec, *prepared_, consumed_, {page_ + at, n}, HeadAt(head_)->live,
+                    sums_);
         consumed_ += n;
         if (consumed_ < code_bytes) return Result::kPageDone;
         pending_ = false;
@@ -47,26 +54,33 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
     if (blocks_left_ == 0) return Result::kPageDone;
     blocks_left_--;
 
-    const std::size_t codes_at = at_ + layout_->head_bytes;
-    if (at_ < kPayloadAt || at_ % 64 != 0 || codes_at > kPayloadEnd) return Result::kDamaged;
-    const std::uint8_t* head = page_ + at_;
+    const std::uint32_t offset = at_;
+    if (offset < kPayloadAt || offset % 64 != 0 || offset + kPrefixBytes > kPayloadEnd)
+        return Result::kDamaged;
+    const std::uint8_t* head = page_ + offset;
     if (!HeadIsSound(*HeadAt(head), list_id_, generation_)) return Result::kDamaged;
 
-    const std::size_t room = kPayloadEnd - codes_at;
-    const std::size_t n = room < code_bytes ? room : code_bytes;
     std::memset(sums_, 0, sizeof sums_);
-    if (n > 0)
-        q.ScanPiece(layout_->spec, *prepared_, 0, {page_ + codes_at, n}, HeadAt(head)->live, sums_);
-    const std::uint32_t offset = at_;
-    at_ = static_cast<std::uint32_t>(codes_at + n);
-    if (n == code_bytes) {
-        Score(head, page_number_, offset, threshold, mask, block);
-        return Result::kBlock;
+    const bool whole_head = FactorsFollow(*layout_, offset);
+    std::size_t n = 0;
+    if (whole_head) {
+        const std::size_t codes_at = offset + layout_->head_bytes;
+        const std::size_t room = kPayloadEnd - codes_at;
+        n = room < code_bytes ? room : code_bytes;
+        if (n > 0)
+            q.ScanPiece(layout_->spec, *prepared_, 0, {page_ + codes_at, n}, HeadAt(head)->live,
+                        sums_);
+        at_ = static_cast<std::uint32_t>(codes_at + n);
+        if (n == code_bytes) {
+            Score(head, page_number_, offset, threshold, mask, block);
+            return Result::kBlock;
+        }
     }
     // Only the last block of a page can go on.
     if (blocks_left_ != 0) return Result::kDamaged;
-    std::memcpy(head_, head, layout_->head_bytes);
+    std::memcpy(head_, head, whole_head ? layout_->head_bytes : kPrefixBytes);
     pending_ = true;
+    factors_missing_ = !whole_head;
     pending_page_ = page_number_;
     pending_offset_ = offset;
     consumed_ = n;
@@ -76,7 +90,8 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
 ListScanner::Result ListScanner::Finish(float threshold, std::uint32_t mask, ScoredBlock& block) {
     if (!pending_) return Result::kPageDone;
     pending_ = false;
-    if (layout_->quantizer->CodeBytesFor(layout_->spec, HeadAt(head_)->used) > consumed_)
+    if (factors_missing_ ||
+        layout_->quantizer->CodeBytesFor(layout_->spec, HeadAt(head_)->used) > consumed_)
         return Result::kDamaged;
     Score(head_, pending_page_, pending_offset_, threshold, mask, block);
     return Result::kBlock;

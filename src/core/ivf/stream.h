@@ -65,6 +65,7 @@ class ListScanner {
     std::uint32_t blocks_left_ = 0;  // heads not yet read on the page
 
     bool pending_ = false;
+    bool factors_missing_ = false;  // of the pending block: they begin the next page
     std::uint32_t pending_page_ = 0;
     std::uint32_t pending_offset_ = 0;
     std::size_t consumed_ = 0;  // code bytes of the pending block read so far

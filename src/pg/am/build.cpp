@@ -375,8 +375,8 @@ std::uint32_t ScanPages(const ivf::BlockLayout& layout, std::uint64_t rows) {
     std::uint64_t at = 0;
     for (std::uint64_t done = 0; done < rows; done += ivf::kBlockRows) {
         const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
-        if (room < layout.head_bytes) at += room;
-        at += layout.head_bytes +
+        if (room < ivf::kPrefixBytes) at += room;
+        at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
               layout.quantizer->CodeBytesFor(layout.spec, Min(rows - done, ivf::kBlockRows));
     }
     return Max(PagesFor(at), 1u);
@@ -388,6 +388,7 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
     ChainWriter scan(b.index, b.fork, entry.scan_first);
     ChainWriter fine(b.index, b.fork, entry.refine_first);
     const ivf::BlockLayout& layout = b.layout;
+    std::uint8_t* factors = block + ivf::kPrefixBytes;
     std::uint8_t* codes = block + layout.head_bytes;
     std::uint32_t ordinal = 0;
     for (std::uint64_t left = entry.rows; left > 0; ordinal++) {
@@ -399,8 +400,8 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
             refine_page = entry.refine_first + static_cast<std::uint32_t>(at / ivf::kPayloadBytes);
             refine_offset = static_cast<std::uint16_t>(ivf::kPayloadAt + at % ivf::kPayloadBytes);
         }
-        ivf::InitBlock(layout, entry.list_id, entry.generation, ordinal, refine_page, refine_offset,
-                       block);
+        ivf::InitBlock(entry.list_id, entry.generation, ordinal, refine_page, refine_offset, block);
+        memset(factors, 0, layout.factor_bytes);
         memset(codes, 0, layout.code_bytes);
         const std::size_t rows = Min(left, ivf::kBlockRows);
         for (std::size_t s = 0; s < rows; s++) {
@@ -413,15 +414,15 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
             quant::EncodedRow row = RowAt(layout, bytes);
             memcpy(&row.factors, bytes, sizeof row.factors);
             layout.quantizer->Scatter(layout.spec, row.code, s, 0, {codes, layout.code_bytes});
-            ivf::PublishSlot(
-                layout,
-                {static_cast<std::uint16_t>(pointer >> 32),
-                 static_cast<std::uint16_t>(pointer >> 16), static_cast<std::uint16_t>(pointer)},
-                row.factors, block);
+            ivf::StoreFactors(layout, row.factors, s, factors);
+            ivf::PublishSlot({static_cast<std::uint16_t>(pointer >> 32),
+                              static_cast<std::uint16_t>(pointer >> 16),
+                              static_cast<std::uint16_t>(pointer)},
+                             block);
             memcpy(refine + s * layout.refine_row_bytes, row.refine.data(), row.refine.size());
         }
-        scan.WriteBlock(block, layout.head_bytes, codes,
-                        layout.quantizer->CodeBytesFor(layout.spec, rows));
+        scan.WriteBlock(block, {factors, layout.factor_bytes},
+                        {codes, layout.quantizer->CodeBytesFor(layout.spec, rows)});
         fine.Write(refine, rows * layout.refine_row_bytes);
         left -= rows;
         b.progress += static_cast<std::int64_t>(rows);

@@ -23,7 +23,7 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
     const ivf::PageTail& tail = page.tail();
     for (std::size_t i = 0; i < tail.blocks; i++) {
         const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
-        if (at < ivf::kPayloadAt || at + layout.head_bytes > ivf::kPayloadEnd ||
+        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
             !ivf::HeadIsSound(*ivf::HeadAt(page.bytes + at), tail.owner, tail.generation))
             ReportCorruption(index, page.number, "a block head is damaged");
         const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + at);

@@ -3,8 +3,10 @@
 //   1 transform, choose the list, encode: before any lock
 //   2 lock the page that has the head of the list's last block (exclusively; this is what makes the
 //     slot ours until step 4)
-//   3 write the codes that lie on later pages, and the refine row; extend the chains where needed
-//   4 publish: one WAL record changes the head's page: codes there, factors, pointer, live bit
+//   3 write what lies on later pages (codes, perhaps factors), and the refine row; extend the
+//   chains
+//     where they end
+//   4 publish: one WAL record changes the head's page: pointer, live bit, and what else lies there
 //
 // Until step 4 nothing is visible; what a crash leaves behind is overwritten by the next insert.
 // Locks are taken in the order: head's page, later scan pages, refine pages, directory.
@@ -137,7 +139,7 @@ struct Appender {
 
     Slot FindSlot() {
         const PageOwner owner = ScanOwner(entry);
-        const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
+        const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;  // but the last
         BlockNumber at = model.tails[list];
         Slot slot = {};
         slot.refine_page = entry.refine_first;
@@ -152,7 +154,7 @@ struct Appender {
             std::size_t end;
             if (tail.blocks > 0) {
                 std::size_t head_at = tail.first_block + (tail.blocks - 1) * block_bytes;
-                if (head_at < ivf::kPayloadAt || head_at + layout.head_bytes > ivf::kPayloadEnd)
+                if (head_at < ivf::kPayloadAt || head_at + ivf::kPrefixBytes > ivf::kPayloadEnd)
                     ReportCorruption(index, at, "the page has too many blocks");
                 const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + head_at);
                 if (!ivf::HeadIsSound(head, entry.list_id, entry.generation))
@@ -168,7 +170,7 @@ struct Appender {
                 behind_full = true;
                 head_page = page.number;
                 slot.ordinal++;
-                end = head_at + block_bytes;
+                end = head_at + ivf::CodesBehind(layout, head_at) + layout.code_bytes;
                 ahead = end > ivf::kPayloadEnd ? end - ivf::kPayloadEnd : 0;
             } else if (!behind_full) {
                 // Codes only, or nothing yet: the block that they belong to is before.
@@ -186,7 +188,7 @@ struct Appender {
                 end = ivf::kPayloadAt + Min(ahead, ivf::kPayloadBytes);
                 ahead -= Min(ahead, ivf::kPayloadBytes);
             }
-            if (ahead == 0 && end + layout.head_bytes <= ivf::kPayloadEnd) {
+            if (ahead == 0 && end + ivf::kPrefixBytes <= ivf::kPayloadEnd) {
                 slot.page = page;
                 slot.at = end;
                 slot.new_block = true;
@@ -197,70 +199,85 @@ struct Appender {
         }
     }
 
-    // Writes the slot's codes on the pages behind the head's.
-    void WriteCodesBehind(const Slot& slot, std::size_t begin, ConstByteSpan code) {
+    // Writes what of the slot's factors and codes lies on the pages behind the prefix's. `begin`:
+    // how many of the block's code bytes lie before them.
+    void WriteBehind(const Slot& slot, std::size_t begin, const quant::EncodedRow& row) {
         const PageOwner owner = ScanOwner(entry);
-        const std::size_t need = layout.quantizer->CodeBytesFor(layout.spec, slot.used + 1);
-        const std::size_t from = layout.quantizer->CodeBytesFor(layout.spec, 1) == need
-                                     ? 0
-                                     : layout.quantizer->CodeBytesFor(layout.spec, slot.used);
-        LockedPage page = slot.page;  // the head's page stays locked
-        while (begin < need) {
+        const quant::Quantizer& q = *layout.quantizer;
+        const std::size_t need = q.CodeBytesFor(layout.spec, slot.used + 1);
+        // Transposed codes: a slot is everywhere. Row-major: behind the slots before it.
+        const std::size_t before = q.CodeBytesFor(layout.spec, slot.used);
+        const std::size_t from = before == need ? 0 : before;
+        bool factors = !ivf::FactorsFollow(layout, slot.at);
+        LockedPage page = slot.page;  // the prefix's page stays locked
+        while (factors || begin < need) {
             LockedPage next = LockNext(page, owner, slot.page.number);
             if (page.number != slot.page.number) UnlockPage(page);
             page = next;
-            const std::size_t n = Min(layout.code_bytes - begin, ivf::kPayloadBytes);
-            if (begin + n > from) {
+            const std::size_t at = ivf::kPayloadAt + (factors ? layout.factor_bytes : 0);
+            const std::size_t n = Min(layout.code_bytes - begin, ivf::kPayloadEnd - at);
+            if (factors || begin + n > from) {
                 Change change(index);
                 std::uint8_t* bytes = change.Add(page);
-                layout.quantizer->Scatter(layout.spec, code, slot.used, begin,
-                                          {bytes + ivf::kPayloadAt, n});
-                CoverTo(bytes, ivf::kPayloadAt + Min(n, need - begin));
+                if (factors)
+                    ivf::StoreFactors(layout, row.factors, slot.used, bytes + ivf::kPayloadAt);
+                q.Scatter(layout.spec, row.code, slot.used, begin, {bytes + at, n});
+                CoverTo(bytes, at + Min(n, need > begin ? need - begin : 0));
                 ivf::TailOf(bytes)->head_page = slot.page.number;
                 change.Commit();
             }
+            factors = false;
             begin += n;
         }
         if (page.number != slot.page.number) UnlockPage(page);
     }
 
+    // The refine address of the slot's block; the row's refine codes are written there.
+    void WriteRefineRow(Slot& slot, const quant::EncodedRow& row, std::uint16_t* offset) {
+        if (layout.refine_row_bytes == 0) {
+            slot.refine_page = ivf::kNoPage;
+            return;
+        }
+        const std::uint64_t at = ivf::RefinePosition(layout, slot.ordinal, 0);
+        if (slot.new_block) {
+            LockedPage page =
+                RefinePage(slot.refine_page, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
+            slot.refine_page = page.number;
+            UnlockPage(page);
+        }
+        *offset = static_cast<std::uint16_t>(ivf::kPayloadAt + at % ivf::kPayloadBytes);
+        WriteRefine(slot.refine_page, slot.ordinal, slot.used, row.refine);
+    }
+
     void Append(ivf::RowPointer pointer, const quant::EncodedRow& row) {
         Slot slot = FindSlot();
+        const bool factors_here = ivf::FactorsFollow(layout, slot.at);
         const std::size_t codes_at = slot.at + layout.head_bytes;
-        const std::size_t here = Min(ivf::kPayloadEnd - codes_at, std::size_t{layout.code_bytes});
-        WriteCodesBehind(slot, here, row.code);
-
-        BlockNumber refine_page = ivf::kNoPage;
+        const std::size_t here =
+            factors_here ? Min(ivf::kPayloadEnd - codes_at, std::size_t{layout.code_bytes}) : 0;
+        WriteBehind(slot, here, row);
         std::uint16_t refine_offset = 0;
-        if (layout.refine_row_bytes > 0) {
-            const std::uint64_t at = ivf::RefinePosition(layout, slot.ordinal, 0);
-            refine_page = slot.refine_page;
-            if (slot.new_block) {
-                LockedPage page = RefinePage(slot.refine_page,
-                                             static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
-                refine_page = page.number;
-                UnlockPage(page);
-            }
-            refine_offset = static_cast<std::uint16_t>(ivf::kPayloadAt + at % ivf::kPayloadBytes);
-            WriteRefine(refine_page, slot.ordinal, slot.used, row.refine);
-        }
+        WriteRefineRow(slot, row, &refine_offset);
 
         Change change(index);
         std::uint8_t* bytes = change.Add(slot.page);
         ivf::PageTail* tail = ivf::TailOf(bytes);
         std::uint8_t* block = bytes + slot.at;
         if (slot.new_block) {
-            ivf::InitBlock(layout, entry.list_id, entry.generation, slot.ordinal, refine_page,
+            ivf::InitBlock(entry.list_id, entry.generation, slot.ordinal, slot.refine_page,
                            refine_offset, block);
             if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(slot.at);
             tail->head_page = slot.page.number;
+            CoverTo(bytes, slot.at + ivf::kPrefixBytes);
         }
-        layout.quantizer->Scatter(layout.spec, row.code, slot.used, 0,
-                                  {block + layout.head_bytes, here});
-        ivf::PublishSlot(layout, pointer, row.factors, block);
-        const std::size_t covered =
-            Min(here, layout.quantizer->CodeBytesFor(layout.spec, slot.used + 1));
-        CoverTo(bytes, codes_at + covered);
+        if (factors_here) {
+            ivf::StoreFactors(layout, row.factors, slot.used, block + ivf::kPrefixBytes);
+            layout.quantizer->Scatter(layout.spec, row.code, slot.used, 0,
+                                      {block + layout.head_bytes, here});
+            CoverTo(bytes, codes_at + Min(here, layout.quantizer->CodeBytesFor(layout.spec,
+                                                                               slot.used + 1)));
+        }
+        ivf::PublishSlot(pointer, block);
         change.Commit();
         model.tails[list] = slot.page.number;
         UnlockPage(slot.page);

@@ -166,17 +166,24 @@ void ChainWriter::Write(const void* bytes, std::size_t size) {
     }
 }
 
-void ChainWriter::WriteBlock(const std::uint8_t* head, std::size_t head_bytes,
-                             const std::uint8_t* codes, std::size_t code_bytes) {
-    if (ivf::kPayloadEnd - at_ < head_bytes) Turn();
+// Goes to the next page if `size` bytes have no room on this one.
+void ChainWriter::Fit(std::size_t size) {
+    if (ivf::kPayloadEnd - at_ < size) Turn();
+}
+
+void ChainWriter::WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors,
+                             ConstByteSpan codes) {
+    Fit(ivf::kPrefixBytes);
     LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_EXCLUSIVE);
     ivf::PageTail* tail = ivf::TailOf(page.bytes);
     if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(at_);
     MarkBufferDirty(page.buffer);
     UnlockPage(page);
     head_page_ = page_;
-    Write(head, head_bytes);
-    Write(codes, code_bytes);
+    Write(prefix, ivf::kPrefixBytes);
+    Fit(factors.size());
+    Write(factors.data(), factors.size());
+    Write(codes.data(), codes.size());
 }
 
 void LogBuild(Relation index, ForkNumber fork) {

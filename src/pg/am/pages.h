@@ -4,7 +4,7 @@
 // more than one page, and in which order, is in README.md here.
 #pragma once
 
-#include "core/ivf/page.h"
+#include "core/ivf/block.h"
 #include "pg/pg.h"
 
 namespace quantvec::pg {
@@ -72,12 +72,12 @@ class ChainWriter {
         : index_(index), fork_(fork), page_(first) {}
     // Bytes that go on in the following pages where they must.
     void Write(const void* bytes, std::size_t size);
-    // A block's head, kept whole on one page, and its codes.
-    void WriteBlock(const std::uint8_t* head, std::size_t head_bytes, const std::uint8_t* codes,
-                    std::size_t code_bytes);
+    // A block: prefix, factors, codes; each of the first two kept whole on one page.
+    void WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors, ConstByteSpan codes);
 
   private:
     void Turn();
+    void Fit(std::size_t size);
 
     Relation index_;
     ForkNumber fork_;

@@ -36,12 +36,11 @@ void VacuumPage(BulkDelete& v, const ivf::ListEntry& entry, LockedPage& page) {
     const ivf::BlockLayout& layout = v.model->layout;
     const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
     const ivf::PageTail& tail = page.tail();
-    // At most one block for each 512 bytes of a page.
-    std::uint32_t dead[ivf::kPayloadBytes / ivf::kOffsetAt];
+    std::uint32_t dead[ivf::kPayloadBytes / ivf::kPrefixBytes];
     bool any = false;
     for (std::size_t i = 0; i < tail.blocks; i++) {
         const std::size_t at = tail.first_block + i * block_bytes;
-        if (at < ivf::kPayloadAt || at + layout.head_bytes > ivf::kPayloadEnd ||
+        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
             !ivf::HeadIsSound(*ivf::HeadAt(page.bytes + at), entry.list_id, entry.generation))
             ReportCorruption(v.info->index, page.number, "a block head is damaged");
         dead[i] = DeadSlots(v, page.bytes + at);
