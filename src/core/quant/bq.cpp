@@ -23,37 +23,6 @@ void StoreFloat(std::uint8_t* p, float f) {
     std::memcpy(p, &f, sizeof f);
 }
 
-// Factors of r^ = alpha * grid.
-struct GridFactors {
-    float alpha;
-    float add;
-    float error;  // ||r - alpha grid||
-};
-
-GridFactors FactorsOf(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
-                      float norm_sqr) {
-    const kernels::Kernels& k = kernels::Active();
-    const std::size_t n = residual.size();
-    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
-    const float rg = k.ordered_dot(residual.data(), grid, n);
-    if (!(rr > 0) || !(rg > 0)) {
-        // r = 0 is its own code; what is not a number has no code at all.
-        const bool exact = rr == 0;
-        return {0, exact ? -norm_sqr : 0, exact ? 0 : __builtin_inff()};
-    }
-    const float gg = k.ordered_dot(grid, grid, n);
-    const float cg = k.ordered_dot(centroid.data(), grid, n);
-    const float alpha = rr / rg;
-    // ||alpha g||^2 - ||r||^2, since <alpha g, r> = ||r||^2.
-    const float ee = alpha * alpha * gg - rr;
-    // The difference of two like numbers carries their rounding.
-    const float error = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
-    const float add = rr + 2 * alpha * cg - norm_sqr;
-    if (!__builtin_isfinite(alpha) || !__builtin_isfinite(add) || !__builtin_isfinite(error))
-        return {0, 0, __builtin_inff()};
-    return {alpha, add, error};
-}
-
 }  // namespace
 
 void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
@@ -70,7 +39,7 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
         }
         row.code[i / 8] = static_cast<std::uint8_t>(byte);
     }
-    const GridFactors scan = FactorsOf(residual, centroid, grid, norm_sqr);
+    const UnbiasedCode scan = UnbiasedFactors(residual, centroid, grid, norm_sqr, true);
     row.factors = {
         .add = scan.add,
         .offset = 0,
@@ -101,7 +70,7 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
             row.refine[i / 64 * planes * 8 + p * 8 + i % 64 / 8] |=
                 static_cast<std::uint8_t>((low >> p & 1u) << (i % 8));
     }
-    const GridFactors fine = FactorsOf(residual, centroid, grid, norm_sqr);
+    const UnbiasedCode fine = UnbiasedFactors(residual, centroid, grid, norm_sqr, false);
     std::uint8_t* tail = row.refine.data() + PlaneBytes(spec);
     StoreFloat(tail, fine.add);
     StoreFloat(tail + 4, -2 * fine.alpha);
@@ -164,8 +133,6 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     prepared.total = 0;
     prepared.round_error = spread < half_steps ? spread : half_steps;
     prepared.tighten = tighten < 1 ? tighten : 1.0f;
-    // A bfloat16 is off by 2^-9 at most; the grid of signs has norm sqrt(dim) / 2.
-    prepared.scale_error = __builtin_sqrtf(dim) / 2 / 512;
     if (spec.bits == 1) return;
 
     std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data() + groups * 16);
@@ -201,7 +168,8 @@ Estimate Bq::Refine(const Spec& spec, const PreparedQuery& prepared, float base,
     const float query = prepared.refine_round_error * __builtin_fabsf(scale);
     return {
         .key = base + add + scale * dot,
-        .error = __builtin_sqrtf(code * code + query * query) +
+        // (hypot, because the squares of small errors would be zero.)
+        .error = __builtin_hypotf(code, query) +
                  kSlack * (base + __builtin_fabsf(add) + __builtin_fabsf(scale * dot)),
     };
 }

@@ -9,7 +9,7 @@
 //   x~ = x_u + c_B      u - (2^bits - 1) / 2                        grid
 //   ||r||^2 / <r, x~>   alpha: makes <alpha x~, r> = ||r||^2        scale = -2 alpha
 //   F_add (L2)          ||r||^2 + 2 alpha <x~, c>                   add
-//   F_error             || r - alpha x~ ||                          error
+//   F_error             || r - alpha x~ ||                          error (UnbiasedFactors)
 //
 // The sign bit is the most significant bit of the code, so the refined <x~, q> is the scan's sum
 // times 2^(bits-1) plus the dot of the other bits, which alone are stored in the refine row:

@@ -20,9 +20,36 @@ kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base) {
         .shift = prepared.shift,
         .total = prepared.total,
         .error_factor = 2.0f * prepared.tighten * distance,
-        .round_error = prepared.round_error + prepared.scale_error * distance,
+        .round_error = prepared.round_error,
         .slack = kSlack,
     };
+}
+
+UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
+                             float norm_sqr, bool rounded) {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t n = residual.size();
+    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
+    const float rg = k.ordered_dot(residual.data(), grid, n);
+    const UnbiasedCode none = {0, 0, __builtin_inff()};
+    // r = 0 is its own code; what is not a number has none.
+    if (rr == 0) return {0, -norm_sqr, 0};
+    if (!(rr > 0) || !(rg > 0)) return none;
+    const float gg = k.ordered_dot(grid, grid, n);
+    const float cg = k.ordered_dot(centroid.data(), grid, n);
+    const float exact = rr / rg;
+    const float alpha = rounded ? FromBfloat16(ToBfloat16(2 * exact)) / 2 : exact;
+    // ||exact g||^2 - ||r||^2, since <exact g, r> = ||r||^2. The difference of two like numbers
+    // carries their rounding.
+    const float ee = exact * exact * gg - rr;
+    const float across = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
+    const float along = __builtin_fabsf(alpha / exact - 1) * __builtin_sqrtf(rr) *
+                        __builtin_sqrtf(static_cast<float>(n - 1)) / kParallelEpsilon;
+    const float add = rr + 2 * alpha * cg - norm_sqr;
+    const float error = across + along;
+    if (!__builtin_isfinite(alpha) || !__builtin_isfinite(add) || !__builtin_isfinite(error))
+        return none;
+    return {alpha, add, error};
 }
 
 float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo) {

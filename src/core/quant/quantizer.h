@@ -69,7 +69,6 @@ struct PreparedQuery {
     float total;                     // scan: multiplies the factor `offset`
     float round_error;               // scan: the query's rounding, in units of <code, query>
     float tighten;                   // min(1, epsilon / sqrt(padded_dim - 1))
-    float scale_error;               // relative error of a stored scale times the code's norm
     float refine_unit;               // refine: what one step of the integer dot means
     float refine_shift;
     float refine_round_error;
@@ -121,6 +120,22 @@ const Quantizer& Get(Kind kind);
 
 // The scalars of one list for kernels::bound_block. base = ||q - c||^2.
 kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base);
+
+// Factors of r^ = alpha * grid, with alpha such that <r^, r> = ||r||^2: the estimate is unbiased.
+struct UnbiasedCode {
+    float alpha;
+    float add;
+    float error;
+};
+// residual, centroid, grid [padded_dim]; norm_sqr as for Encode. `rounded`: alpha is going to be
+// stored as a bfloat16, and is one. The same bits on every instruction set.
+UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
+                             float norm_sqr, bool rounded);
+
+// A rounded alpha leaves a part of the error along r, which does not average out as the rest does:
+// near neighbours all see it. It is stored at the size that a bound of so many standard errors
+// covers whole.
+inline constexpr float kParallelEpsilon = 3;
 
 // Relative error of float arithmetic over a few numbers, charged to every bound.
 inline constexpr float kSlack = 4e-6f;

@@ -75,7 +75,6 @@ void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, By
     prepared.total = unit * static_cast<float>(total);
     prepared.round_error = 255 * (spread < hard ? spread : hard);
     prepared.tighten = tighten < 1 ? tighten : 1.0f;
-    prepared.scale_error = 0;
 }
 
 void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
