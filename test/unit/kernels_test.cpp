@@ -117,11 +117,14 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.inner_product != b.inner_product);
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
+            CHECK(a.pq_sums != b.pq_sums);
             CHECK(a.hadamard != b.hadamard);
             CHECK(a.butterfly != b.butterfly);
             CHECK(a.flip_scale != b.flip_scale);
             CHECK(a.ordered_dot != b.ordered_dot);
+            CHECK(a.pq_nearest != b.pq_nearest);
             CHECK(a.dot_u8 != b.dot_u8);
+            CHECK(a.dot_u4 != b.dot_u4);
             CHECK(a.fast_scan != b.fast_scan);
             CHECK(a.dot_planes != b.dot_planes);
             CHECK(a.bound_block != b.bound_block);
@@ -187,6 +190,48 @@ TEST(KernelsFloatCarryInfinityAndNan) {
                 CHECK(std::isnan(table->inner_product(a.data(), b.data(), n)));
                 CHECK(std::isnan(table->l1(a.data(), b.data(), n)));
             }
+}
+
+// Small integers are exact; with Gaussian tables, m additions round.
+TEST(KernelsPqSums) {
+    for (const Kernels* table : Tables())
+        for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129})
+            for (std::size_t offset : {0, 1, 3})
+                for (bool exact : {true, false}) {
+                    Where("%s m=%zu offset=%zu exact=%d", table->name, m, offset, exact);
+                    Random random(m + offset);
+                    Placed<std::uint8_t> codes(random.Bytes(32 * m), offset);
+                    Placed<float> tables(
+                        exact ? SmallIntegers(random, 256 * m) : random.Gaussians(256 * m), offset);
+                    const std::vector<float> start =
+                        exact ? SmallIntegers(random, 32) : random.Gaussians(32);
+                    Placed<float> sums(start, offset);
+                    table->pq_sums(codes.data(), tables.data(), m, sums.data());
+                    for (std::size_t row = 0; row < 32; ++row) {
+                        const reference::Sum expected =
+                            reference::PqSum(codes.data(), tables.data(), m, row, start[row]);
+                        const double roundings = exact ? 0 : static_cast<double>(m);
+                        CHECK_NEAR(sums.data()[row], expected.value,
+                                   roundings * 0x1p-24 * expected.magnitude);
+                    }
+                }
+}
+
+// Every codeword at every row.
+TEST(KernelsPqSumsReadEveryEntry) {
+    std::vector<float> entries(256);
+    for (std::size_t k = 0; k < 256; ++k) entries[k] = static_cast<float>(k + 1);
+    for (const Kernels* table : Tables())
+        for (std::size_t k = 0; k < 256; ++k) {
+            Where("%s codeword=%zu", table->name, k);
+            std::uint8_t codes[32];
+            float sums[32] = {};
+            for (std::size_t row = 0; row < 32; ++row)
+                codes[row] = static_cast<std::uint8_t>(k + 37 * row);
+            table->pq_sums(codes, entries.data(), 1, sums);
+            for (std::size_t row = 0; row < 32; ++row)
+                CHECK_EQ(sums[row], static_cast<float>((k + 37 * row) % 256 + 1));
+        }
 }
 
 // H[i][j] is -1 to the number of bits that i and j share.
@@ -263,6 +308,116 @@ TEST(KernelsOrderedDotSameBits) {
             }
 }
 
+TEST(KernelsPqNearest) {
+    for (const Kernels* table : Tables())
+        for (std::size_t ksub : {0, 16, 32, 48, 64, 80, 112, 128, 144, 240, 256, 272, 512})
+            for (std::size_t width : {1, 2, 3, 4, 8, 13, 16, 32}) {
+                Random random(ksub + width);
+                const std::size_t offset = width % 3;
+                Placed<float> book(random.Gaussians(width * ksub), offset);
+                std::vector<float> norms(ksub);
+                for (std::size_t k = 0; k < ksub; ++k)
+                    for (std::size_t j = 0; j < width; ++j)
+                        norms[k] += book.data()[j * ksub + k] * book.data()[j * ksub + k];
+                Placed<float> placed_norms(norms, 1);
+                for (int query = 0; query < 20; ++query) {
+                    Where("%s ksub=%zu width=%zu query=%d", table->name, ksub, width, query);
+                    Placed<float> x(random.Gaussians(width), offset);
+                    CHECK_EQ(
+                        table->pq_nearest(x.data(), book.data(), placed_norms.data(), width, ksub),
+                        reference::PqNearest(x.data(), book.data(), placed_norms.data(), width,
+                                             ksub));
+                }
+            }
+}
+
+// All codewords have the same elements in another order, and all of x is one number: the scores
+// differ by rounding alone, so that another order, or a product that is not rounded, gives another
+// index.
+TEST(KernelsPqNearestRoundsInOrder) {
+    for (const Kernels* table : Tables())
+        for (std::size_t ksub : {16, 256, 304})
+            for (std::size_t width : {4, 8, 32})
+                for (int seed = 0; seed < 20; ++seed) {
+                    Where("%s ksub=%zu width=%zu seed=%d", table->name, ksub, width, seed);
+                    Random random(ksub + width + 1000 * static_cast<std::uint64_t>(seed));
+                    std::vector<float> codeword = random.Gaussians(width), book(width * ksub);
+                    for (std::size_t k = 0; k < ksub; ++k) {
+                        std::swap(codeword[random.Below(width)], codeword[random.Below(width)]);
+                        for (std::size_t j = 0; j < width; ++j) book[j * ksub + k] = codeword[j];
+                    }
+                    const std::vector<float> x(width, 1.1f), norms(ksub, 3.0f);
+                    CHECK_EQ(
+                        table->pq_nearest(x.data(), book.data(), norms.data(), width, ksub),
+                        reference::PqNearest(x.data(), book.data(), norms.data(), width, ksub));
+                }
+}
+
+TEST(KernelsPqNearestLowestOnTies) {
+    const std::size_t ksub = 304;
+    const float x = 0;
+    const std::vector<float> book(ksub);
+    for (const Kernels* table : Tables()) {
+        // The same smallest score twice; -0 is 0.
+        for (std::size_t first = 0; first < ksub; ++first)
+            for (std::size_t second : {first + 1, first + 4, first + 16, first + 63, ksub - 1}) {
+                if (second >= ksub) continue;
+                Where("%s first=%zu second=%zu", table->name, first, second);
+                std::vector<float> norms(ksub, 1.0f);
+                norms[first] = 0.0f;
+                norms[second] = -0.0f;
+                CHECK_EQ(table->pq_nearest(&x, book.data(), norms.data(), 1, ksub), first);
+            }
+        // Indices that 16 bits do not hold.
+        const std::size_t many = 1 << 18;
+        std::vector<float> norms(many, 1.0f);
+        norms[many - 3] = norms[many - 1] = 0;
+        const std::vector<float> wide_book(many);
+        CHECK_EQ(table->pq_nearest(&x, wide_book.data(), norms.data(), 1, many), many - 3);
+    }
+}
+
+TEST(KernelsPqNearestSkipsNan) {
+    const std::size_t ksub = 304;
+    const float one = 1;
+    const std::vector<float> book(ksub, 0.5f);
+    for (const Kernels* table : Tables()) {
+        const auto nearest = [&](const std::vector<float>& norms, float x) {
+            return table->pq_nearest(&x, book.data(), norms.data(), 1, ksub);
+        };
+        for (std::size_t k = 0; k < ksub; ++k) {
+            Where("%s k=%zu", table->name, k);
+            std::vector<float> norms(ksub, kNan);
+            norms[k] = 7;
+            CHECK_EQ(nearest(norms, one), k);
+            norms[k] = -kInfinity;
+            CHECK_EQ(nearest(norms, one), k);
+            norms[k] = std::numeric_limits<float>::max();
+            CHECK_EQ(nearest(norms, one), k);
+            norms[k] = kInfinity;
+            CHECK_EQ(nearest(norms, one), 0);
+            norms.assign(ksub, 7.0f);
+            norms[k] = kNan;
+            CHECK_EQ(nearest(norms, one), k == 0 ? 1 : 0);
+        }
+        Where("%s", table->name);
+        CHECK_EQ(nearest(std::vector<float>(ksub, kNan), one), 0);
+        CHECK_EQ(nearest(std::vector<float>(ksub, kInfinity), one), 0);
+        CHECK_EQ(nearest(std::vector<float>(ksub, 7.0f), kNan), 0);
+        // All kinds among each other.
+        const float kinds[] = {kNan, kInfinity, -kInfinity, 1, 2, 3, 4};
+        for (std::uint64_t seed = 0; seed < 200; ++seed) {
+            Where("%s seed=%d", table->name, static_cast<int>(seed));
+            Random random(seed);
+            std::vector<float> norms(ksub);
+            for (float& norm : norms) norm = kinds[random.Below(seed % 2 == 0 ? 7 : 2)];
+            norms[random.Below(ksub)] = 1;
+            CHECK_EQ(nearest(norms, one),
+                     reference::PqNearest(&one, book.data(), norms.data(), 1, ksub));
+        }
+    }
+}
+
 TEST(KernelsDotU8) {
     for (const Kernels* table : Tables()) {
         for (std::size_t n : Lengths())
@@ -286,6 +441,58 @@ TEST(KernelsDotU8) {
                              static_cast<std::int64_t>(n) * 255 * (128 * h + l));
                 }
     }
+}
+
+TEST(KernelsDotU4) {
+    for (const Kernels* table : Tables()) {
+        for (std::size_t n : {0, 64, 128, 192, 256, 384, 768, 832, 1536, 16384})
+            for (std::size_t offset : {0, 1, 5}) {
+                Where("%s n=%zu offset=%zu", table->name, n, offset);
+                Random random(n + offset);
+                Placed<std::uint8_t> levels(random.Bytes(16), offset);
+                std::vector<std::uint8_t> values = random.Bytes(n), decoded(n);
+                for (std::size_t i = 0; i < n; ++i) {
+                    values[i] &= 15;
+                    decoded[i] = levels.data()[values[i]];
+                }
+                Placed<std::uint8_t> code(reference::PackU4(values), offset);
+                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
+                CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
+                         reference::DotU8(decoded.data(), hi.data(), lo.data(), n));
+            }
+        // The largest magnitudes there are: nothing saturates, nothing overflows.
+        const std::vector<std::uint8_t> levels(16, 255);
+        for (std::size_t n : {64, 1024, 16384})
+            for (int h : {-64, 63})
+                for (int l : {-64, 63}) {
+                    Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
+                    const std::vector<std::uint8_t> code(n / 2, 0xA5);
+                    const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
+                    const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
+                    CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
+                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                }
+    }
+}
+
+// Each dimension alone, so that every nibble is seen to meet its own query component.
+TEST(KernelsDotU4OneDimension) {
+    std::uint8_t levels[16];
+    for (std::size_t v = 0; v < 16; ++v) levels[v] = static_cast<std::uint8_t>(17 * v);
+    for (const Kernels* table : Tables())
+        for (std::size_t i = 0; i < 192; ++i) {
+            Where("%s dimension=%zu", table->name, i);
+            std::vector<std::uint8_t> values(192);
+            std::vector<std::int8_t> hi(192), lo(192);
+            values[i] = static_cast<std::uint8_t>(i % 15 + 1);
+            for (std::size_t d = 0; d < 192; ++d) {
+                hi[d] = static_cast<std::int8_t>(d % 128) - 64;
+                lo[d] = static_cast<std::int8_t>(63 - d % 96);
+            }
+            CHECK_EQ(
+                table->dot_u4(reference::PackU4(values).data(), levels, hi.data(), lo.data(), 192),
+                levels[values[i]] * (128 * hi[i] + lo[i]));
+        }
 }
 
 TEST(KernelsFastScan) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace quantvec::reference {
@@ -38,6 +39,15 @@ inline Sum InnerProduct(const float* a, const float* b, std::size_t n) {
 inline Sum L1(const float* a, const float* b, std::size_t n) {
     Sum sum;
     for (std::size_t i = 0; i < n; ++i) sum.Add(std::fabs(double{a[i]} - double{b[i]}));
+    return sum;
+}
+
+// What row `row` of the block gains, added to `start`.
+inline Sum PqSum(const std::uint8_t* codes, const float* tables, std::size_t m, std::size_t row,
+                 float start) {
+    Sum sum;
+    sum.Add(start);
+    for (std::size_t j = 0; j < m; ++j) sum.Add(tables[256 * j + codes[32 * j + row]]);
     return sum;
 }
 
@@ -80,6 +90,25 @@ inline float OrderedDot(const float* a, const float* b, std::size_t n) {
     return lane[0] + lane[1];
 }
 
+inline std::uint32_t PqNearest(const float* x, const float* book, const float* norms,
+                               std::size_t width, std::size_t ksub) {
+    float smallest = std::numeric_limits<float>::infinity();
+    std::uint32_t nearest = 0;
+    for (std::size_t k = 0; k < ksub; ++k) {
+        float sum = 0;
+        for (std::size_t j = 0; j < width; ++j) {
+            const float product = x[j] * book[j * ksub + k];
+            sum = sum + product;
+        }
+        const float score = norms[k] - 2 * sum;
+        if (score < smallest) {
+            smallest = score;
+            nearest = static_cast<std::uint32_t>(k);
+        }
+    }
+    return nearest;
+}
+
 // ---- integer: exact ----
 
 inline std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
@@ -88,6 +117,14 @@ inline std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const
     for (std::size_t i = 0; i < n; ++i)
         sum += std::int64_t{code[i]} * (std::int64_t{128} * hi[i] + lo[i]);
     return sum;
+}
+
+// values[i] < 16 goes to byte i%32 of group i/64, low nibble first. n % 64 == 0.
+inline std::vector<std::uint8_t> PackU4(const std::vector<std::uint8_t>& values) {
+    std::vector<std::uint8_t> code(values.size() / 2);
+    for (std::size_t i = 0; i < values.size(); ++i)
+        code[i / 64 * 32 + i % 32] |= static_cast<std::uint8_t>(values[i] << (i % 64 < 32 ? 0 : 4));
+    return code;
 }
 
 // values[row * 4 * groups + dimension] is 0 or 1; a group's nibble has its dimension 4g+k in bit k.

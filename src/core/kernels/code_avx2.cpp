@@ -127,6 +127,22 @@ std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::i
     return first.Total() + second.Total();
 }
 
+std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
+                   const std::int8_t* lo, std::size_t n) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 64, code += 32) {
+        const __m256i packed = Load(code);
+        const __m256i first = _mm256_and_si256(packed, nibble);
+        const __m256i second = _mm256_and_si256(_mm256_srli_epi16(packed, 4), nibble);
+        dot.Add(_mm256_shuffle_epi8(table, first), Load(hi + i), Load(lo + i));
+        dot.Add(_mm256_shuffle_epi8(table, second), Load(hi + i + 32), Load(lo + i + 32));
+    }
+    return dot.Total();
+}
+
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
               std::uint32_t sums[32]) {
     const __m256i nibble = _mm256_set1_epi8(15);

@@ -110,6 +110,24 @@ std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::i
     return first.Total() + second.Total();
 }
 
+std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
+                   const std::int8_t* lo, std::size_t n) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    // The lower half of a step is the low nibbles of 32 bytes, the upper half the high ones.
+    const __m512i shift = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 64, code += 32) {
+        const __m512i packed =
+            _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(code)));
+        const __m512i index = _mm512_and_si512(_mm512_srlv_epi64(packed, shift), nibble);
+        dot.Add(_mm512_shuffle_epi8(table, index), _mm512_loadu_si512(hi + i),
+                _mm512_loadu_si512(lo + i));
+    }
+    return dot.Total();
+}
+
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
               std::uint32_t sums[32]) {
     const __m512i nibble = _mm512_set1_epi8(15);

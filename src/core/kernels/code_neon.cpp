@@ -66,6 +66,21 @@ std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::i
     return total;
 }
 
+std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
+                   const std::int8_t* lo, std::size_t n) {
+    const uint8x16_t table = vld1q_u8(levels);
+    SplitDot dot;
+    for (std::size_t i = 0; i < n; i += 64)
+        for (std::size_t k = i; k < i + 32; k += 16, code += 16) {
+            const uint8x16_t packed = vld1q_u8(code);
+            const uint8x16_t first = vqtbl1q_u8(table, vandq_u8(packed, vdupq_n_u8(15)));
+            const uint8x16_t second = vqtbl1q_u8(table, vshrq_n_u8(packed, 4));
+            dot.Add(first, vld1q_s8(hi + k), vld1q_s8(lo + k));
+            dot.Add(second, vld1q_s8(hi + k + 32), vld1q_s8(lo + k + 32));
+        }
+    return dot.Total();
+}
+
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
               std::uint32_t sums[32]) {
     const uint8x16_t nibble = vdupq_n_u8(15);

@@ -32,6 +32,18 @@ std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::i
     return std::int64_t{128} * high + low;
 }
 
+std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
+                   const std::int8_t* lo, std::size_t n) {
+    std::int32_t high = 0, low = 0;
+    for (std::size_t i = 0; i < n; i += 64, code += 32, hi += 64, lo += 64)
+        for (std::size_t k = 0; k < 32; ++k) {
+            const std::int32_t first = levels[code[k] & 15], second = levels[code[k] >> 4];
+            high += first * hi[k] + second * hi[k + 32];
+            low += first * lo[k] + second * lo[k + 32];
+        }
+    return std::int64_t{128} * high + low;
+}
+
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
               std::uint32_t sums[32]) {
     for (std::size_t g = 0; g < groups; ++g, codes += 16, tables += 16)

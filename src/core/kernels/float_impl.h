@@ -1,9 +1,9 @@
 // Bodies of the float distance kernels, once for all instruction sets: Batch is
 // xsimd::batch<float, Arch>, or PlainBatch where there is none.
 //
-// Each keeps 4 accumulators of Batch::size lanes (cosine_sums 2 for each of its 3 sums), because
-// one would wait for the latency of every addition. An element therefore passes through at most n /
-// (4 * lanes) + 8 roundings, which gives the error bounds of README.md.
+// Each distance keeps 4 accumulators of Batch::size lanes (cosine_sums 2 for each of its 3 sums),
+// because one would wait for the latency of every addition. An element therefore passes through at
+// most n / (4 * lanes) + 8 roundings, which gives the error bounds of README.md.
 #pragma once
 
 #include "core/kernels/lanes.h"
@@ -73,6 +73,20 @@ void CosineSums(const float* a, const float* b, std::size_t n, float out[3]) {
     out[0] = Sum(even.ab + odd.ab);
     out[1] = Sum(even.aa + odd.aa);
     out[2] = Sum(even.bb + odd.bb);
+}
+
+// A row stays in its lane, and its terms are added in order of j. One set of 32 / Batch::size sums
+// is enough: the lookups take longer than the latency of an addition.
+template <class Batch>
+void PqSums(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]) {
+    constexpr std::size_t kBatches = 32 / Batch::size;
+    Batch sum[kBatches];
+    for (std::size_t b = 0; b < kBatches; ++b)
+        sum[b] = Batch::load_unaligned(sums + b * Batch::size);
+    for (std::size_t j = 0; j < m; ++j, codes += 32, tables += 256)
+        for (std::size_t b = 0; b < kBatches; ++b)
+            sum[b] = sum[b] + Lookup<Batch>(tables, codes + b * Batch::size);
+    for (std::size_t b = 0; b < kBatches; ++b) sum[b].store_unaligned(sums + b * Batch::size);
 }
 
 }  // namespace

@@ -43,6 +43,10 @@ struct Kernels {
     float (*l1)(const float* a, const float* b, std::size_t n);             // sum |a-b|
     // out[0] = <a,b>, out[1] = <a,a>, out[2] = <b,b>, in one pass.
     void (*cosine_sums)(const float* a, const float* b, std::size_t n, float out[3]);
+    // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
+    // codeword of sub-quantizer j. tables [m, 256]. For each row,
+    // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
+    void (*pq_sums)(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]);
 
     // ---- code-making class ----
     // In-place unnormalised Walsh-Hadamard transform; n a power of two, at least 1.
@@ -54,11 +58,25 @@ struct Kernels {
     // Sums over 16 virtual lanes (element i in lane i%16), each lane in order of i and without
     // contraction, lanes then folded 8+8, 4+4, 2+2, 1+1: the same bits on every table.
     float (*ordered_dot)(const float* a, const float* b, std::size_t n);
+    // The codeword nearest to x, if norms[k] = ||codeword k||^2: the lowest index k that has the
+    // smallest score norms[k] - 2 * sum over j of x[j] * book[j * ksub + k]. The sum starts from 0
+    // and runs in order of j, each operation rounded by itself: the same index on every table. A
+    // score that is not a number is never the smallest; 0 if no score is below infinity.
+    // book [width, ksub]: the codewords lie side by side. norms [ksub]. width >= 1; ksub a multiple
+    // of 16, at most 2^24.
+    std::uint32_t (*pq_nearest)(const float* x, const float* book, const float* norms,
+                                std::size_t width, std::size_t ksub);
 
     // ---- search class, integer: exact on every table ----
     // sum code[i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n <= 16384.
     std::int64_t (*dot_u8)(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
                            std::size_t n);
+    // 4-bit codes that stand for 16 levels. `code` holds n/64 groups of 64 dimensions in 32 bytes:
+    // byte k has dimension k in its low nibble and dimension k+32 in its high nibble. Returns
+    // sum levels[nibble i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n % 64 == 0 and at most
+    // 16384.
+    std::int64_t (*dot_u4)(const std::uint8_t* code, const std::uint8_t levels[16],
+                           const std::int8_t* hi, const std::int8_t* lo, std::size_t n);
     // 1-bit fast scan over a block of 32 rows. `codes` holds `groups` groups of 4 dimensions, 16
     // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables` holds
     // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.

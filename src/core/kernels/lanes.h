@@ -91,6 +91,47 @@ Batch LoadTail(const float* p, std::size_t count) {
     return Batch::load_unaligned(padded);
 }
 
+// Lane i of `then` where lane i of x is below lane i of y (which no NaN is), else of `otherwise`.
+inline PlainBatch WhereLess(const PlainBatch& x, const PlainBatch& y, const PlainBatch& then,
+                            PlainBatch otherwise) {
+    for (std::size_t i = 0; i < PlainBatch::size; ++i)
+        if (x.lane[i] < y.lane[i]) otherwise.lane[i] = then.lane[i];
+    return otherwise;
+}
+// Lane i of x where it is below lane i of y, else of y: what minps does, NaN included. Against
+// WhereLess, it takes pq_nearest (256 codewords of 8 floats) from 88 to 74 ns (AVX-512), from 94 to
+// 79 ns (AVX2) and from 235 to 178 ns (SSE2).
+inline PlainBatch Min(const PlainBatch& x, const PlainBatch& y) {
+    return WhereLess(x, y, x, y);
+}
+#if defined(__SSE2__) || defined(__aarch64__)
+template <class Arch>
+xsimd::batch<float, Arch> WhereLess(const xsimd::batch<float, Arch>& x,
+                                    const xsimd::batch<float, Arch>& y,
+                                    const xsimd::batch<float, Arch>& then,
+                                    const xsimd::batch<float, Arch>& otherwise) {
+    return xsimd::select(x < y, then, otherwise);
+}
+template <class Arch>
+xsimd::batch<float, Arch> Min(const xsimd::batch<float, Arch>& x,
+                              const xsimd::batch<float, Arch>& y) {
+#ifdef __SSE2__
+    return xsimd::min(x, y);
+#else
+    return WhereLess(x, y, x, y);
+#endif
+}
+#endif
+
+// Lane i is table[index[i]]. Not by the gather instructions: 32 lookups in L1 take 10 ns with
+// AVX2's, 12 ns with AVX-512's, and 6 to 7 ns with plain loads.
+template <class Batch>
+Batch Lookup(const float* table, const std::uint8_t* index) {
+    float lanes[Batch::size];
+    for (std::size_t i = 0; i < Batch::size; ++i) lanes[i] = table[index[i]];
+    return Batch::load_unaligned(lanes);
+}
+
 // The sum of lanes i, i + kStride, i + 2 * kStride, .. of kLanes, folded in halves: with kStride 1
 // the upper half is added to the lower, then the upper quarter, and so on.
 template <std::size_t kLanes, std::size_t kStride = 1>

@@ -141,5 +141,73 @@ float OrderedDot(const float* a, const float* b, std::size_t n) {
     return Fold<16>(lanes);
 }
 
+// The smallest score of each lane so far, and its codeword's index as a float: exact to 2^24.
+template <class Batch>
+struct Nearest {
+    Batch score = Batch(__builtin_inff());
+    Batch index = Batch(0.0f);
+
+    // A later codeword replaces an earlier one only if it is nearer.
+    void Take(const Batch& other_score, const Batch& other_index) {
+        index = WhereLess(other_score, score, other_index, index);
+        score = Min(other_score, score);
+    }
+};
+
+// The smallest lane, in every lane. None is NaN.
+template <std::size_t kStride, class Batch>
+Batch SmallestLane(const Batch& x) {
+    using Register = typename Batch::register_type;
+    if constexpr (kStride == Batch::size) {
+        return x;
+    } else {
+        const Batch other(SwapLanes<kStride>(static_cast<Register>(x)));
+        return SmallestLane<2 * kStride>(Min(other, x));
+    }
+}
+
+// Scores kCount batches of codewords, whose sums stay in registers over j. `index` holds the first
+// batch's indices and moves to the batch after the last.
+template <std::size_t kCount, class Batch>
+void NearestOfStrip(const float* x, const float* book, const float* norms, std::size_t width,
+                    std::size_t ksub, Batch& index, Nearest<Batch>& nearest) {
+    Batch sum[kCount];
+    for (std::size_t i = 0; i < kCount; ++i) sum[i] = Batch(0.0f);
+    for (std::size_t j = 0; j < width; ++j, book += ksub) {
+        const Batch factor(x[j]);
+        for (std::size_t i = 0; i < kCount; ++i)
+            sum[i] = sum[i] + factor * Batch::load_unaligned(book + i * Batch::size);
+    }
+    for (std::size_t i = 0; i < kCount; ++i) {
+        const Batch norm = Batch::load_unaligned(norms + i * Batch::size);
+        nearest.Take(norm - (sum[i] + sum[i]), index);
+        index = index + Batch(static_cast<float>(Batch::size));
+    }
+}
+
+template <class Batch>
+std::uint32_t PqNearest(const float* x, const float* book, const float* norms, std::size_t width,
+                        std::size_t ksub) {
+    constexpr float kFirst[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    // Against 4: from 74 to 71 ns (AVX-512), from 282 to 178 ns (SSE2), for 256 codewords of 8.
+    constexpr std::size_t kCount = 8;
+    constexpr std::size_t kStrip = kCount * Batch::size;
+    Batch index = Batch::load_unaligned(kFirst);
+    Nearest<Batch> nearest;
+    std::size_t k = 0;
+    for (; k + kStrip <= ksub; k += kStrip)
+        NearestOfStrip<kCount>(x, book + k, norms + k, width, ksub, index, nearest);
+    for (; k < ksub; k += 16)
+        NearestOfStrip<16 / Batch::size>(x, book + k, norms + k, width, ksub, index, nearest);
+
+    // The lowest index of the lanes that have the smallest score.
+    const Batch smallest = SmallestLane<1>(nearest.score);
+    const Batch candidates =
+        WhereLess(smallest, nearest.score, Batch(__builtin_inff()), nearest.index);
+    float lanes[Batch::size];
+    SmallestLane<1>(candidates).store_unaligned(lanes);
+    return static_cast<std::uint32_t>(lanes[0]);
+}
+
 }  // namespace
 }  // namespace quantvec::kernels

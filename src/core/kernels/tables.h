@@ -10,6 +10,8 @@
     namespace quantvec::kernels::isa {                                                          \
     std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,  \
                        std::size_t n);                                                          \
+    std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16],                 \
+                       const std::int8_t* hi, const std::int8_t* lo, std::size_t n);            \
     void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,    \
                   std::uint32_t sums[32]);                                                      \
     std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi, \
@@ -36,11 +38,12 @@ extern const Kernels kNeonTable;
 
 // One table: the float bodies over Batch, the integer kernels of namespace isa. A macro, because a
 // function that builds it would be one more symbol compiled with the instruction set's flags.
-#define QV_KERNELS_TABLE(table_name, isa, Batch)                                            \
-    {                                                                                       \
-        .name = table_name, .l2sqr = L2Sqr<Batch>, .inner_product = InnerProduct<Batch>,    \
-        .l1 = L1<Batch>, .cosine_sums = CosineSums<Batch>, .hadamard = Hadamard<Batch>,     \
-        .butterfly = Butterfly<Batch>, .flip_scale = FlipScale<Batch>,                      \
-        .ordered_dot = OrderedDot<Batch>, .dot_u8 = isa::DotU8, .fast_scan = isa::FastScan, \
-        .dot_planes = isa::DotPlanes, .bound_block = isa::BoundBlock,                       \
+#define QV_KERNELS_TABLE(table_name, isa, Batch)                                                  \
+    {                                                                                             \
+        .name = table_name, .l2sqr = L2Sqr<Batch>, .inner_product = InnerProduct<Batch>,          \
+        .l1 = L1<Batch>, .cosine_sums = CosineSums<Batch>, .pq_sums = PqSums<Batch>,              \
+        .hadamard = Hadamard<Batch>, .butterfly = Butterfly<Batch>,                               \
+        .flip_scale = FlipScale<Batch>, .ordered_dot = OrderedDot<Batch>,                         \
+        .pq_nearest = PqNearest<Batch>, .dot_u8 = isa::DotU8, .dot_u4 = isa::DotU4,               \
+        .fast_scan = isa::FastScan, .dot_planes = isa::DotPlanes, .bound_block = isa::BoundBlock, \
     }
