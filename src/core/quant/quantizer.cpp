@@ -1,6 +1,10 @@
 #include "core/quant/quantizer.h"
 
+#include <cstring>
+
 #include "core/quant/bq.h"
+#include "core/quant/pq.h"
+#include "core/quant/sq4.h"
 #include "core/quant/sq8.h"
 
 namespace quantvec::quant {
@@ -8,8 +12,19 @@ namespace quantvec::quant {
 const Quantizer& Get(Kind kind) {
     static constinit const Bq bq;
     static constinit const Sq8 sq8;
-    if (kind == Kind::kBq) return bq;
-    return sq8;
+    static constinit const Sq4 sq4;
+    static constinit const Pq pq;
+    switch (kind) {
+        case Kind::kBq:
+            return bq;
+        case Kind::kSq8:
+            return sq8;
+        case Kind::kSq4:
+            return sq4;
+        case Kind::kPq:
+            return pq;
+    }
+    __builtin_unreachable();
 }
 
 kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base) {
@@ -72,6 +87,35 @@ float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<s
         lo[i] = static_cast<std::int8_t>(n - high * 128);
     }
     return unit;
+}
+
+void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece) {
+    const std::size_t row_end = row_begin + code.size();
+    const std::size_t from = row_begin > begin ? row_begin : begin;
+    const std::size_t to = row_end < begin + piece.size() ? row_end : begin + piece.size();
+    if (from < to) std::memcpy(&piece[from - begin], &code[from - row_begin], to - from);
+}
+
+void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                         PreparedQuery& prepared) {
+    const std::size_t n = spec.padded_dim;
+    const float dim = static_cast<float>(n);
+    std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data());
+    prepared.hi = {planes, n};
+    prepared.lo = {planes + n, n};
+    const float unit = QuantizeQuery(query, prepared.hi, prepared.lo);
+    // The sum of the rounded query, so that a code's offset meets the same vector as its steps.
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < n; i++) total += prepared.hi[i] * 128 + prepared.lo[i];
+
+    const float spread = epsilon * unit * __builtin_sqrtf(dim / 12);
+    const float hard = dim * unit / 2;
+    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
+    prepared.unit = unit;
+    prepared.shift = 0;
+    prepared.total = unit * static_cast<float>(total);
+    prepared.round_error = 255 * (spread < hard ? spread : hard);
+    prepared.tighten = tighten < 1 ? tighten : 1.0f;
 }
 
 }  // namespace quantvec::quant

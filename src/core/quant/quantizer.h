@@ -21,7 +21,7 @@
 //   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
 //   scale    -2 * step of the code, rounded to bfloat16                         bfloat16
 //   error    ||e||, e = r - r^, rounded up                                      bfloat16
-//   offset   -2 * value of code 0 (sq8 only)                                    float
+//   offset   -2 * value of code 0 (sq8 and sq4)                                 float
 //
 // A block holds 32 rows (ivf/block.h draws it). Codes that are scanned many at a time are
 // transposed in it; that is the quantizer's business: Scatter and ScanPiece agree on it.
@@ -35,13 +35,20 @@ namespace quantvec::quant {
 inline constexpr std::size_t kBlockRows = 32;
 
 // Stored in the metapage: never renumber.
-enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2 };
+enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2, kSq4 = 3, kPq = 4 };
+
+// Where the 16 levels of sq4 lie. Stored in the metapage: never renumber.
+enum class Levels : std::uint8_t { kUniform = 0, kLloydMax = 1, kNf4 = 2 };
 
 // What a code is made of; fixed when the index is built.
 struct Spec {
     Kind kind;
-    std::uint8_t bits;         // bq: bits a dimension in all; sq8: 8
+    std::uint8_t bits;         // bq: bits a dimension in all; pq: bits of a sub-quantizer
     std::uint32_t padded_dim;  // multiple of 64
+    Levels levels = Levels::kUniform;
+    std::uint32_t m = 0;           // pq: sub-quantizers
+    const float* books = nullptr;  // pq: codebooks and their norms (pq.h)
+    const float* norms = nullptr;
 };
 
 // The factors of one row before they are scattered into a block.
@@ -159,5 +166,16 @@ inline std::uint16_t ToBfloat16Up(float f) {
 // Integer planes of a query, shared by the codes: q[i] is about unit * (128 * hi[i] + lo[i]).
 // Returns unit. hi and lo stay within [-64, 63], so that 8-bit products cannot saturate.
 float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo);
+
+// ---- shared by the row-major codes ----
+
+// Copies the part of a row's code, which lies at `row_begin` of the block's codes, that falls into
+// the piece at `begin`.
+void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece);
+
+// PrepareQuery for codes that are bytes, or become bytes by a table, at most 255 steps from zero.
+// memory [2 * padded_dim]
+void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                         PreparedQuery& prepared);
 
 }  // namespace quantvec::quant

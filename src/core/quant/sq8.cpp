@@ -1,7 +1,5 @@
 #include "core/quant/sq8.h"
 
-#include <cstring>
-
 namespace quantvec::quant {
 
 void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
@@ -48,33 +46,12 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
 
 void Sq8::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
                   ByteSpan piece) const {
-    const std::size_t row_begin = slot * spec.padded_dim;
-    const std::size_t row_end = row_begin + spec.padded_dim;
-    const std::size_t from = row_begin > begin ? row_begin : begin;
-    const std::size_t to = row_end < begin + piece.size() ? row_end : begin + piece.size();
-    if (from < to) std::memcpy(&piece[from - begin], &code[from - row_begin], to - from);
+    ScatterRow(code, slot * spec.padded_dim, begin, piece);
 }
 
 void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                        PreparedQuery& prepared) const {
-    const std::size_t n = spec.padded_dim;
-    const float dim = static_cast<float>(n);
-    std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data());
-    prepared.hi = {planes, n};
-    prepared.lo = {planes + n, n};
-    const float unit = QuantizeQuery(query, prepared.hi, prepared.lo);
-    // The sum of the rounded query, so that a code's offset meets the same vector as its steps.
-    std::int64_t total = 0;
-    for (std::size_t i = 0; i < n; i++) total += prepared.hi[i] * 128 + prepared.lo[i];
-
-    const float spread = epsilon * unit * __builtin_sqrtf(dim / 12);
-    const float hard = dim * unit / 2;
-    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
-    prepared.unit = unit;
-    prepared.shift = 0;
-    prepared.total = unit * static_cast<float>(total);
-    prepared.round_error = 255 * (spread < hard ? spread : hard);
-    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    PrepareIntegerQuery(spec, query, epsilon, memory, prepared);
 }
 
 void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,

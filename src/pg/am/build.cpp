@@ -12,6 +12,7 @@
 
 #include "core/ivf/kmeans.h"
 #include "core/kernels/kernels.h"
+#include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/am.h"
 #include "pg/am/meta.h"
@@ -43,6 +44,10 @@ constexpr double kSamplesForMean = 10000;
 constexpr std::uint64_t kKMeansSeed = 0x71766563;
 constexpr std::uint64_t kRotationSeed = 0x5eedc0de;
 
+// pq: rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
+constexpr std::size_t kSamplesPerWord = 100;
+constexpr std::size_t kLeastSamplesPerWord = 8;
+
 // Pages looked at to learn how many rows a page of the table has.
 constexpr BlockNumber kDensityPages = 200;
 
@@ -60,14 +65,15 @@ struct Build {
     int dim;
     std::size_t padded;
     ivf::BlockLayout layout;
-    std::size_t row_bytes;  // of an encoded row in the sort
 
     double rows_estimated;
     std::size_t lists;
     bool trained;
     float* mean;  // [dim]
     std::uint8_t* signs;
-    float* centroids;       // [lists, padded]
+    float* centroids;  // [lists, padded]
+    float* books;      // pq: codebooks [padded * words] and norms [m * words]
+    float* norms;
     std::uint64_t* counts;  // [lists]
     float* radius;          // [lists], squared while rows are encoded
 
@@ -173,11 +179,18 @@ double TrainingBytes(const Build& b, double samples, double lists) {
            lists * (static_cast<double>(b.padded) * 2 * sizeof(float) + 3 * sizeof(std::uint64_t));
 }
 
+// Memory of the codebooks and their training.
+double CodebookBytes(const Build& b) {
+    if (b.layout.spec.kind != quant::Kind::kPq) return 0;
+    return static_cast<double>(quant::PqWords(b.layout.spec)) *
+           static_cast<double>(2 * b.padded + b.layout.spec.m) * sizeof(float);
+}
+
 // Chooses b.lists and how many rows to sample.
 std::size_t PlanTraining(Build& b) {
     const double rows = std::ceil(b.rows_estimated);
     // What the backend needs besides: row buffers and slack of the allocator.
-    const double budget = static_cast<double>(b.budget) * 0.9;
+    const double budget = static_cast<double>(b.budget) * 0.9 - CodebookBytes(b);
     const double per_sample = TrainingBytes(b, 1, 0);
     if (b.options.lists > 0) {
         b.lists =
@@ -196,8 +209,10 @@ std::size_t PlanTraining(Build& b) {
         const double most = budget / TrainingBytes(b, kLeastSamplesPerList, 1);
         if (static_cast<double>(b.lists) > most) b.lists = static_cast<std::size_t>(Max(1.0, most));
     }
-    const double wanted =
-        Min(rows, Max(kSamplesForMean, kSamplesPerList * static_cast<double>(b.lists)));
+    double wanted = Max(kSamplesForMean, kSamplesPerList * static_cast<double>(b.lists));
+    if (b.layout.spec.kind == quant::Kind::kPq)
+        wanted = Max(wanted, static_cast<double>(kSamplesPerWord * quant::PqWords(b.layout.spec)));
+    wanted = Min(wanted, rows);
     const double room = (budget - TrainingBytes(b, 0, static_cast<double>(b.lists))) / per_sample;
     return static_cast<std::size_t>(Max(1.0, Min(wanted, room)));
 }
@@ -215,6 +230,92 @@ void MeanOf(Build& b, const Sample& sample) {
         b.mean[j] = std::isfinite(static_cast<float>(mean)) ? static_cast<float>(mean) : 0;
     }
     pfree(sum);
+}
+
+void RotateSample(Build& b, Sample& sample) {
+    const std::size_t sign_bytes = quant::RotationBytes(b.padded);
+    for (std::size_t i = 0; i < sample.size; i++) {
+        if (i % kAssignStep == 0) CHECK_FOR_INTERRUPTS();
+        float* row = sample.rows + i * b.padded;
+        for (int j = 0; j < b.dim; j++) row[j] -= b.mean[j];
+        for (std::size_t j = static_cast<std::size_t>(b.dim); j < b.padded; j++) row[j] = 0;
+        quant::Rotate({b.signs, sign_bytes}, {row, b.padded});
+    }
+}
+
+void TrainLists(Build& b, const Sample& sample) {
+    ivf::KMeans km = {};
+    km.samples = {sample.rows, sample.size, b.padded};
+    km.lists = b.lists;
+    km.centroids = b.centroids;
+    km.sums = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
+    km.counts = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, b.lists * sizeof(std::uint32_t)));
+    km.assignment = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, sample.size * sizeof(std::uint32_t)));
+    km.seed = kKMeansSeed;
+    ivf::Seed(km);
+    for (int pass = 0; pass < kPasses; pass++) {
+        ivf::ClearSums(km);
+        std::size_t changed = 0;
+        for (std::size_t i = 0; i < sample.size; i += kAssignStep) {
+            CHECK_FOR_INTERRUPTS();
+            changed += ivf::Assign(km, i, Min(i + kAssignStep, sample.size));
+        }
+        ivf::Update(km);
+        if (changed * 200 < sample.size) break;
+    }
+    pfree(km.sums);
+    pfree(km.counts);
+    pfree(km.assignment);
+}
+
+// pq: the sample becomes residuals, and each sub-space gets its codewords. With too few rows the
+// index falls back to codes that need no training.
+void TrainCodebooks(Build& b, Sample& sample) {
+    quant::Spec spec = b.layout.spec;
+    const std::size_t words = quant::PqWords(spec);
+    if (!b.trained || sample.size < kLeastSamplesPerWord * words) {
+        b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, spec.padded_dim});
+        return;
+    }
+    sample.size = Min(sample.size, kSamplesPerWord * words);
+    for (std::size_t i = 0; i < sample.size && b.lists > 1; i++) {
+        if (i % kAssignStep == 0) CHECK_FOR_INTERRUPTS();
+        float* row = sample.rows + i * b.padded;
+        float distance;
+        const std::size_t list = ivf::Nearest(row, b.centroids, b.lists, b.padded, &distance);
+        for (std::size_t j = 0; j < b.padded; j++) row[j] -= b.centroids[list * b.padded + j];
+    }
+    b.books = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, b.padded * words * sizeof(float)));
+    b.norms = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, spec.m * words * sizeof(float)));
+    quant::PqTraining t = {};
+    t.spec = spec;
+    t.residuals = {sample.rows, sample.size, b.padded};
+    t.sums = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, b.padded * words * sizeof(float)));
+    t.counts = static_cast<std::uint32_t*>(palloc(words * sizeof(std::uint32_t)));
+    for (t.j = 0; t.j < spec.m; t.j++) {
+        t.book = b.books + quant::PqBegin(spec, t.j) * words;
+        t.norms = b.norms + t.j * words;
+        quant::PqSeed(t);
+        for (int pass = 0; pass < kPasses; pass++) {
+            quant::PqClear(t);
+            for (std::size_t i = 0; i < sample.size; i += 1024) {
+                CHECK_FOR_INTERRUPTS();
+                quant::PqAssign(t, i, Min(i + 1024, sample.size));
+            }
+            quant::PqUpdate(t);
+        }
+    }
+    pfree(t.sums);
+    pfree(t.counts);
+    spec.books = b.books;
+    spec.norms = b.norms;
+    b.layout = ivf::MakeLayout(spec);
 }
 
 void Train(Build& b) {
@@ -247,40 +348,11 @@ void Train(Build& b) {
     b.centroids = static_cast<float*>(
         MemoryContextAllocHuge(CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
     memset(b.centroids, 0, b.lists * b.padded * sizeof(float));
-    if (b.lists > 1) {
+    if (b.lists > 1 || b.layout.spec.kind == quant::Kind::kPq) {
         Phase(kPhaseTrain);
-        const std::size_t sign_bytes = quant::RotationBytes(b.padded);
-        for (std::size_t i = 0; i < sample.size; i++) {
-            if (i % kAssignStep == 0) CHECK_FOR_INTERRUPTS();
-            float* row = sample.rows + i * b.padded;
-            for (int j = 0; j < b.dim; j++) row[j] -= b.mean[j];
-            for (std::size_t j = static_cast<std::size_t>(b.dim); j < b.padded; j++) row[j] = 0;
-            quant::Rotate({b.signs, sign_bytes}, {row, b.padded});
-        }
-        ivf::KMeans km = {};
-        km.samples = {sample.rows, sample.size, b.padded};
-        km.lists = b.lists;
-        km.centroids = b.centroids;
-        km.sums = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, b.lists * b.padded * sizeof(float)));
-        km.counts = static_cast<std::uint32_t*>(palloc(b.lists * sizeof(std::uint32_t)));
-        km.assignment = static_cast<std::uint32_t*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, sample.size * sizeof(std::uint32_t)));
-        km.seed = kKMeansSeed;
-        ivf::Seed(km);
-        for (int pass = 0; pass < kPasses; pass++) {
-            ivf::ClearSums(km);
-            std::size_t changed = 0;
-            for (std::size_t i = 0; i < sample.size; i += kAssignStep) {
-                CHECK_FOR_INTERRUPTS();
-                changed += ivf::Assign(km, i, Min(i + kAssignStep, sample.size));
-            }
-            ivf::Update(km);
-            if (changed * 200 < sample.size) break;
-        }
-        pfree(km.sums);
-        pfree(km.counts);
-        pfree(km.assignment);
+        RotateSample(b, sample);
+        if (b.lists > 1) TrainLists(b, sample);
+        if (b.layout.spec.kind == quant::Kind::kPq) TrainCodebooks(b, sample);
     }
     if (sample.rows) pfree(sample.rows);
 }
@@ -415,10 +487,10 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
             memcpy(&row.factors, bytes, sizeof row.factors);
             layout.quantizer->Scatter(layout.spec, row.code, s, 0, {codes, layout.code_bytes});
             ivf::StoreFactors(layout, row.factors, s, factors);
-            ivf::PublishSlot({static_cast<std::uint16_t>(pointer >> 32),
-                              static_cast<std::uint16_t>(pointer >> 16),
-                              static_cast<std::uint16_t>(pointer)},
-                             block);
+            ivf::PublishSlot(
+                {static_cast<std::uint16_t>(pointer >> 32),
+                 static_cast<std::uint16_t>(pointer >> 16), static_cast<std::uint16_t>(pointer)},
+                block);
             memcpy(refine + s * layout.refine_row_bytes, row.refine.data(), row.refine.size());
         }
         scan.WriteBlock(block, {factors, layout.factor_bytes},
@@ -461,11 +533,14 @@ void WriteIndex(Build& b) {
     meta.element = b.opclass->element;
     meta.quantizer = b.layout.spec.kind;
     meta.bits = b.layout.spec.bits;
+    meta.levels = b.layout.spec.levels;
+    meta.pq_m = b.layout.spec.m;
     meta.rotation = RotationKind::kHadamard4;
     meta.trained = b.trained;
     meta.segment_count = 1;
     meta.segments[0] = {0, meta.padded_dim, meta.bits, 0};
     meta.calibration = {0, ivf::kNoPage, 0};
+    meta.codebooks = {0, ivf::kNoPage, 0};
 
     const BlockNumber meta_page = ExtendChain(b.index, b.fork, {ivf::PageKind::kMeta, 0, 0}, 1);
     Assert(meta_page == kMetaPage);
@@ -475,6 +550,9 @@ void WriteIndex(Build& b) {
         return p;
     };
     meta.model = part(ivf::PageKind::kModel, dim * sizeof(float));
+    const std::size_t book_bytes =
+        b.books ? b.padded * quant::PqWords(b.layout.spec) * sizeof(float) : 0;
+    if (b.books) meta.codebooks = part(ivf::PageKind::kModel, book_bytes);
     meta.centroids =
         part(ivf::PageKind::kCentroid,
              std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
@@ -482,6 +560,7 @@ void WriteIndex(Build& b) {
 
     ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
     ChainWriter(b.index, b.fork, meta.model.first).Write(b.mean, dim * sizeof(float));
+    if (b.books) ChainWriter(b.index, b.fork, meta.codebooks.first).Write(b.books, book_bytes);
     ChainWriter centroids(b.index, b.fork, meta.centroids.first);
     ChainWriter directory(b.index, b.fork, meta.directory.first);
 
@@ -521,6 +600,33 @@ void WriteIndex(Build& b) {
 
 // ---- both kinds of build ----
 
+// The code that the options ask for, checked.
+quant::Spec WishedSpec(const Build& b) {
+    quant::Spec spec = {};
+    spec.kind = static_cast<quant::Kind>(b.options.quantizer);
+    spec.padded_dim = static_cast<std::uint32_t>(b.padded);
+    spec.bits = 8;
+    if (spec.kind == quant::Kind::kBq) spec.bits = static_cast<std::uint8_t>(b.options.bits);
+    if (spec.kind == quant::Kind::kSq4) {
+        spec.bits = 4;
+        spec.levels = static_cast<quant::Levels>(b.options.levels);
+    }
+    if (spec.kind == quant::Kind::kPq) {
+        if (b.options.pq_bits != 4 && b.options.pq_bits != 8)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("pq_bits must be 4 or 8, not %d", b.options.pq_bits)));
+        if (b.options.pq_m > b.dim)
+            ereport(ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
+                     errhint("A sub-quantizer needs at least one dimension.")));
+        spec.bits = static_cast<std::uint8_t>(b.options.pq_bits);
+        spec.m =
+            static_cast<std::uint32_t>(b.options.pq_m > 0 ? b.options.pq_m : Max(1, b.dim / 8));
+    }
+    return spec;
+}
+
 void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork) {
     b = {};
     b.heap = heap;
@@ -541,10 +647,7 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
                         errmsg("column cannot have more than %d dimensions for quantvec index",
                                b.opclass->max_dim)));
     b.padded = quant::PaddedDim(static_cast<std::size_t>(b.dim));
-    const auto kind = static_cast<quant::Kind>(b.options.quantizer);
-    const auto bits = static_cast<std::uint8_t>(kind == quant::Kind::kBq ? b.options.bits : 8);
-    b.layout = ivf::MakeLayout({kind, bits, static_cast<std::uint32_t>(b.padded)});
-    b.row_bytes = sizeof(quant::RowFactors) + b.layout.scan_row_bytes + b.layout.refine_row_bytes;
+    b.layout = ivf::MakeLayout(WishedSpec(b));
     b.lists = 1;
     b.mean = static_cast<float*>(palloc0(sizeof(float) * static_cast<std::size_t>(b.dim)));
     const std::size_t sign_bytes = quant::RotationBytes(b.padded);
@@ -574,10 +677,12 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     b.row_context = AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
     b.vector = static_cast<float*>(palloc(b.padded * sizeof(float)));
     b.workspace = static_cast<float*>(palloc(b.padded * sizeof(float)));
-    b.row = static_cast<bytea*>(palloc0(VARHDRSZ + b.row_bytes));
-    SET_VARSIZE(b.row, VARHDRSZ + b.row_bytes);
 
     Train(b);
+    const std::size_t row_bytes =
+        sizeof(quant::RowFactors) + b.layout.scan_row_bytes + b.layout.refine_row_bytes;
+    b.row = static_cast<bytea*>(palloc0(VARHDRSZ + row_bytes));
+    SET_VARSIZE(b.row, VARHDRSZ + row_bytes);
     AllocateLists(b);
     const double heap_tuples = EncodeAll(b);
     WriteIndex(b);
@@ -597,6 +702,8 @@ void AmBuildEmpty(Relation index) {
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
     Init(b, nullptr, index, nullptr, INIT_FORKNUM);
+    if (b.layout.spec.kind == quant::Kind::kPq)
+        b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, b.layout.spec.padded_dim});
     b.centroids = static_cast<float*>(palloc0(b.padded * sizeof(float)));
     AllocateLists(b);
     WriteIndex(b);

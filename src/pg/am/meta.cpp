@@ -1,6 +1,7 @@
 #include "pg/am/meta.h"
 
 #include "core/kernels/kernels.h"
+#include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/options.h"
 #include "pg/error.h"
@@ -100,7 +101,20 @@ PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind)
 void LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
     const std::size_t dim = meta.dim, padded = meta.padded_dim, lists = meta.lists;
-    model->layout = ivf::MakeLayout({meta.quantizer, meta.bits, meta.padded_dim});
+    quant::Spec spec = {meta.quantizer, meta.bits, meta.padded_dim, meta.levels, meta.pq_m};
+    if (spec.kind == quant::Kind::kPq) {
+        const std::size_t words = quant::PqWords(spec);
+        auto* books = static_cast<float*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, padded * words * sizeof(float)));
+        OpenPart(index, meta.codebooks, ivf::PageKind::kModel)
+            .Read(books, padded * words * sizeof(float));
+        auto* norms = static_cast<float*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, spec.m * words * sizeof(float)));
+        quant::PqNorms(spec, books, norms);
+        spec.books = books;
+        spec.norms = norms;
+    }
+    model->layout = ivf::MakeLayout(spec);
     if (model->layout.head_bytes != meta.block_head_bytes ||
         model->layout.code_bytes != meta.block_code_bytes ||
         model->layout.refine_row_bytes != meta.refine_row_bytes)
@@ -182,7 +196,11 @@ MetaPage ReadMeta(Relation index, bool writing) {
         meta.dim >= 1 && meta.dim <= kMaxDim && meta.padded_dim == quant::PaddedDim(meta.dim) &&
         meta.lists >= 1 && meta.lists <= static_cast<std::uint32_t>(kMaxLists) &&
         meta.entry_bytes == sizeof(ivf::ListEntry) && meta.bits >= 1 && meta.bits <= 8 &&
-        (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8) &&
+        (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8 ||
+         meta.quantizer == quant::Kind::kSq4 ||
+         (meta.quantizer == quant::Kind::kPq && meta.pq_m >= 1 && meta.pq_m <= meta.dim &&
+          (meta.bits == 4 || meta.bits == 8))) &&
+        meta.levels <= quant::Levels::kNf4 &&
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
         meta.rotation == RotationKind::kHadamard4;

@@ -64,16 +64,18 @@ struct MetaPage {
     std::uint8_t bits;
     RotationKind rotation;
     std::uint8_t trained;  // 0: one flat list, since there were too few rows
-    std::uint8_t reserved[2];
+    quant::Levels levels;
+    std::uint8_t reserved;
     std::uint32_t segment_count;
-    std::uint32_t reserved32;
+    std::uint32_t pq_m;  // sub-quantizers; 0: not pq
     Segment segments[kMaxSegments];
     PartPointer model;      // the stored mean: dim floats
     PartPointer centroids;  // generation: the centroid epoch
     PartPointer directory;
     PartPointer calibration;  // none yet
+    PartPointer codebooks;    // pq: padded_dim * 2^bits floats
 };
-static_assert(sizeof(MetaPage) == 424);
+static_assert(sizeof(MetaPage) == 440);
 
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);

@@ -1,6 +1,7 @@
 #include "pg/am/options.h"
 
 #include "pg/compat.h"
+#include "pg/error.h"
 
 namespace quantvec::pg {
 
@@ -12,14 +13,22 @@ int setting_max_scan_tuples = -1;
 
 namespace {
 
-// Default of quantvec.epsilon: the least that lost nothing to speak of (table in core/quant/README.md).
+// Default of quantvec.epsilon: the least that lost nothing to speak of (table in
+// core/quant/README.md).
 constexpr double kDefaultEpsilon = 3.5;
 
 relopt_kind option_kind;
 
 relopt_enum_elt_def quantizer_values[] = {{"bq", static_cast<int>(quant::Kind::kBq)},
                                           {"sq8", static_cast<int>(quant::Kind::kSq8)},
+                                          {"sq4", static_cast<int>(quant::Kind::kSq4)},
+                                          {"pq", static_cast<int>(quant::Kind::kPq)},
                                           {nullptr, 0}};
+
+relopt_enum_elt_def level_values[] = {{"uniform", static_cast<int>(quant::Levels::kUniform)},
+                                      {"lloydmax", static_cast<int>(quant::Levels::kLloydMax)},
+                                      {"nf4", static_cast<int>(quant::Levels::kNf4)},
+                                      {nullptr, 0}};
 
 const config_enum_entry kIterativeValues[] = {{"off", kIterativeOff, false},
                                               {"strict_order", kIterativeStrict, false},
@@ -27,6 +36,7 @@ const config_enum_entry kIterativeValues[] = {{"off", kIterativeOff, false},
                                               {nullptr, 0, false}};
 
 constexpr int kDefaultBits = 4;
+constexpr int kDefaultPqBits = 8;
 
 }  // namespace
 
@@ -35,6 +45,7 @@ IndexOptions OptionsOf(Relation index) {
     IndexOptions defaults = {};
     defaults.quantizer = static_cast<int>(quant::Kind::kBq);
     defaults.bits = kDefaultBits;
+    defaults.pq_bits = kDefaultPqBits;
     return defaults;
 }
 
@@ -42,6 +53,9 @@ bytea* AmOptions(Datum reloptions, bool validate) {
     static const relopt_parse_elt kTable[] = {
         {"quantizer", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantizer)},
         {"bits", RELOPT_TYPE_INT, offsetof(IndexOptions, bits)},
+        {"levels", RELOPT_TYPE_ENUM, offsetof(IndexOptions, levels)},
+        {"pq_m", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_m)},
+        {"pq_bits", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_bits)},
         {"lists", RELOPT_TYPE_INT, offsetof(IndexOptions, lists)},
         {"probes", RELOPT_TYPE_INT, offsetof(IndexOptions, probes)},
     };
@@ -59,9 +73,19 @@ void InitOptions() {
     option_kind = add_reloption_kind();
     add_enum_reloption(option_kind, "quantizer", "Code that the index keeps of each vector",
                        quantizer_values, static_cast<int>(quant::Kind::kBq),
-                       "Valid values are \"bq\" and \"sq8\".", AccessExclusiveLock);
+                       "Valid values are \"bq\", \"sq8\", \"sq4\" and \"pq\".",
+                       AccessExclusiveLock);
     add_int_reloption(option_kind, "bits", "Bits a dimension, for quantizer bq", kDefaultBits, 1, 8,
                       AccessExclusiveLock);
+    add_enum_reloption(option_kind, "levels", "Where the 16 levels lie, for quantizer sq4",
+                       level_values, static_cast<int>(quant::Levels::kUniform),
+                       "Valid values are \"uniform\", \"lloydmax\" and \"nf4\".",
+                       AccessExclusiveLock);
+    add_int_reloption(option_kind, "pq_m",
+                      "Sub-quantizers, for quantizer pq; 0 is an eighth of the dimensions", 0, 0,
+                      kMaxDim, AccessExclusiveLock);
+    add_int_reloption(option_kind, "pq_bits", "Bits of a sub-quantizer, 4 or 8, for quantizer pq",
+                      kDefaultPqBits, 4, 8, AccessExclusiveLock);
     add_int_reloption(option_kind, "lists",
                       "Number of inverted lists; 0 takes it from the row count", 0, 0, kMaxLists,
                       AccessExclusiveLock);

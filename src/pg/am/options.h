@@ -14,6 +14,9 @@ struct IndexOptions {
     int32 vl_len_;
     int quantizer;  // quant::Kind
     int bits;       // bq: bits a dimension
+    int levels;     // sq4: quant::Levels
+    int pq_m;       // pq: sub-quantizers; 0: dim / 8
+    int pq_bits;    // pq: bits of a sub-quantizer, 4 or 8
     int lists;      // 0: from the row count
     int probes;     // 0: from the number of lists
 };

@@ -1,0 +1,209 @@
+#include "core/quant/pq.h"
+
+#include <cstring>
+
+namespace quantvec::quant {
+
+namespace {
+
+std::size_t Width(const Spec& spec, std::size_t j) {
+    return PqBegin(spec, j + 1) - PqBegin(spec, j);
+}
+
+const float* Book(const Spec& spec, std::size_t j) {
+    return spec.books + PqBegin(spec, j) * PqWords(spec);
+}
+
+// out[k] = <q_j, codeword k>
+void Products(const Spec& spec, std::size_t j, const float* query, float* out) {
+    const std::size_t words = PqWords(spec);
+    const float* book = Book(spec, j);
+    const float* q = query + PqBegin(spec, j);
+    for (std::size_t k = 0; k < words; k++) out[k] = 0;
+    for (std::size_t i = 0; i < Width(spec, j); i++)
+        for (std::size_t k = 0; k < words; k++) out[k] += q[i] * book[i * words + k];
+}
+
+void NormsOf(std::size_t width, std::size_t words, const float* book, float* norms) {
+    for (std::size_t k = 0; k < words; k++) norms[k] = 0;
+    for (std::size_t i = 0; i < width; i++)
+        for (std::size_t k = 0; k < words; k++)
+            norms[k] += book[i * words + k] * book[i * words + k];
+}
+
+}  // namespace
+
+void PqNorms(const Spec& spec, const float* books, float* norms) {
+    const std::size_t words = PqWords(spec);
+    for (std::size_t j = 0; j < spec.m; j++)
+        NormsOf(Width(spec, j), words, books + PqBegin(spec, j) * words, norms + j * words);
+}
+
+void Pq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
+                FloatSpan workspace, EncodedRow& row) const {
+    const std::size_t words = PqWords(spec);
+    std::memset(row.code.data(), 0, row.code.size());
+    for (std::size_t j = 0; j < spec.m; j++) {
+        const std::size_t begin = PqBegin(spec, j), width = Width(spec, j);
+        const std::uint32_t word = kernels::Active().pq_nearest(
+            &residual[begin], Book(spec, j), spec.norms + j * words, width, words);
+        if (spec.bits == 8)
+            row.code[j] = static_cast<std::uint8_t>(word);
+        else
+            row.code[j / 2] |= static_cast<std::uint8_t>(word << (j % 2 * 4));
+        for (std::size_t i = 0; i < width; i++)
+            workspace[begin + i] = Book(spec, j)[i * words + word];
+    }
+    const UnbiasedCode code = UnbiasedFactors(residual, centroid, workspace.data(), norm_sqr, true);
+    row.factors = {
+        .add = code.add,
+        .offset = 0,
+        .scale = ToBfloat16(-2 * code.alpha),
+        .error = ToBfloat16Up(code.error),
+    };
+}
+
+void Pq::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                 ByteSpan piece) const {
+    if (spec.bits == 8) {
+        for (std::size_t g = 0; g < piece.size() / 32; g++) {
+            const std::size_t j = begin / 32 + g;
+            piece[g * 32 + slot] = j < spec.m ? code[j] : 0;
+        }
+        return;
+    }
+    const unsigned shift = slot < 16 ? 0 : 4;
+    for (std::size_t g = 0; g < piece.size() / 16; g++) {
+        const std::size_t j = begin / 16 + g;
+        const unsigned word = j < spec.m ? code[j / 2] >> (j % 2 * 4) & 15u : 0;
+        std::uint8_t& byte = piece[g * 16 + slot % 16];
+        byte = static_cast<std::uint8_t>((byte & ~(15u << shift)) | word << shift);
+    }
+}
+
+void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                      PreparedQuery& prepared) const {
+    const float tighten = epsilon / __builtin_sqrtf(static_cast<float>(spec.padded_dim - 1));
+    prepared.tables = memory.subspan(0, QueryBytes(spec));
+    prepared.total = 0;
+    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    const auto m = static_cast<float>(spec.m);
+    std::memset(memory.data(), 0, QueryBytes(spec));
+    if (spec.bits == 8) {
+        float largest = 0;
+        for (std::size_t j = 0; j < spec.m; j++) {
+            float* table = reinterpret_cast<float*>(memory.data()) + j * 256;
+            Products(spec, j, query.data(), table);
+            for (std::size_t k = 0; k < 256; k++) {
+                const float a = __builtin_fabsf(table[k]);
+                if (a > largest) largest = a;
+            }
+        }
+        prepared.unit = 1;
+        prepared.shift = 0;
+        prepared.round_error = m * largest * 1e-6f;  // float sums in any order
+        return;
+    }
+    float widest = 0, shift = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        const float inverse = widest > 0 ? 255.0f / widest : 0.0f;
+        for (std::size_t j = 0; j < spec.m; j++) {
+            float table[16], low = __builtin_inff(), high = -__builtin_inff();
+            Products(spec, j, query.data(), table);
+            for (float t : table) {
+                if (t < low) low = t;
+                if (t > high) high = t;
+            }
+            if (pass == 0) {
+                if (high - low > widest) widest = high - low;
+                shift += low;
+                continue;
+            }
+            for (std::size_t k = 0; k < 16; k++) {
+                float v = (table[k] - low) * inverse + 0.5f;
+                if (!(v <= 255.0f)) v = 255.0f;
+                memory[j * 16 + k] = static_cast<std::uint8_t>(v > 0 ? v : 0.0f);
+            }
+        }
+    }
+    prepared.unit = widest / 255.0f;
+    prepared.shift = shift;
+    const float hard = m * prepared.unit / 2;
+    const float spread = epsilon * prepared.unit * __builtin_sqrtf(m / 12);
+    prepared.round_error = spread < hard ? spread : hard;
+}
+
+void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
+                   ConstByteSpan piece, std::uint32_t, float sums[32]) const {
+    const kernels::Kernels& k = kernels::Active();
+    if (spec.bits == 8) {
+        const auto* tables = reinterpret_cast<const float*>(prepared.tables.data());
+        k.pq_sums(piece.data(), tables + begin / 32 * 256, piece.size() / 32, sums);
+        return;
+    }
+    std::uint32_t add[32] = {};
+    k.fast_scan(piece.data(), prepared.tables.data() + begin, piece.size() / 16, add);
+    for (int i = 0; i < 32; i++) sums[i] += static_cast<float>(add[i]);
+}
+
+Estimate Pq::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
+    __builtin_unreachable();  // no refine layer
+}
+
+// ---- training ----
+
+void PqSeed(PqTraining& t) {
+    const std::size_t words = PqWords(t.spec), begin = PqBegin(t.spec, t.j);
+    const std::size_t width = Width(t.spec, t.j);
+    for (std::size_t k = 0; k < words; k++) {
+        const float* x = t.residuals.row(k * t.residuals.rows / words) + begin;
+        for (std::size_t i = 0; i < width; i++) t.book[i * words + k] = x[i];
+    }
+    NormsOf(width, words, t.book, t.norms);
+}
+
+void PqClear(PqTraining& t) {
+    const std::size_t words = PqWords(t.spec);
+    std::memset(t.sums, 0, Width(t.spec, t.j) * words * sizeof(float));
+    std::memset(t.counts, 0, words * sizeof(std::uint32_t));
+}
+
+void PqAssign(PqTraining& t, std::size_t begin, std::size_t end) {
+    const std::size_t words = PqWords(t.spec), from = PqBegin(t.spec, t.j);
+    const std::size_t width = Width(t.spec, t.j);
+    for (std::size_t n = begin; n < end; n++) {
+        const float* x = t.residuals.row(n) + from;
+        const std::uint32_t k = kernels::Active().pq_nearest(x, t.book, t.norms, width, words);
+        t.counts[k]++;
+        for (std::size_t i = 0; i < width; i++) t.sums[i * words + k] += x[i];
+    }
+}
+
+void PqUpdate(PqTraining& t) {
+    const std::size_t words = PqWords(t.spec), width = Width(t.spec, t.j);
+    for (std::size_t k = 0; k < words; k++) {
+        if (t.counts[k] == 0) continue;
+        const float inverse = 1.0f / static_cast<float>(t.counts[k]);
+        for (std::size_t i = 0; i < width; i++)
+            t.book[i * words + k] = t.sums[i * words + k] * inverse;
+    }
+    for (std::size_t k = 0; k < words; k++) {
+        if (t.counts[k] != 0) continue;
+        std::size_t fullest = 0;
+        for (std::size_t o = 1; o < words; o++)
+            if (t.counts[o] > t.counts[fullest]) fullest = o;
+        if (t.counts[fullest] < 2) break;
+        constexpr float kHair = 1.0f / 64;
+        for (std::size_t i = 0; i < width; i++) {
+            const float v = t.book[i * words + fullest];
+            const float sign = i % 2 == 0 ? kHair : -kHair;
+            t.book[i * words + k] = v * (1 + sign);
+            t.book[i * words + fullest] = v * (1 - sign);
+        }
+        t.counts[k] = t.counts[fullest] / 2;
+        t.counts[fullest] -= t.counts[k];
+    }
+    NormsOf(width, words, t.book, t.norms);
+}
+
+}  // namespace quantvec::quant

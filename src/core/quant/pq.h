@@ -1,0 +1,87 @@
+// pq: product quantization of residuals, with a factor for each vector that makes it unbiased.
+//
+// Jegou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011, sections
+// II and III (IVFADC). The space is cut into m sub-spaces of nearly equal width; each has a
+// codebook of 2^bits codewords, trained by k-means. The query meets a code by one table look-up a
+// sub-space.
+//
+// Difference to the paper: the decoded residual g is scaled so that <alpha g, r> = ||r||^2, as
+// RaBitQ does with its grid (UnbiasedFactors). A codeword is a mean and shorter than what it stands
+// for, by a share that is large when bytes are few; unscaled, near rows all look too far, each by
+// another amount, and the error has no bound that epsilon could tighten.
+//
+//   bits 8   row      m bytes
+//            block    32 bytes for each sub-quantizer: byte r is row r's codeword; m rounded up to
+//            2 query    256 floats for each sub-quantizer
+//   bits 4   row      (m + 1) / 2 bytes, sub-quantizer j in nibble j % 2 of byte j / 2
+//            block    16 bytes for each sub-quantizer, as bq's nibbles (bq.h); m rounded up to 4
+//            query    16 bytes for each sub-quantizer
+//
+//   books    for each sub-quantizer j: [width(j), 2^bits] floats, so that a vector register runs
+//   over
+//            codewords; in all padded_dim * 2^bits floats
+#pragma once
+
+#include "core/quant/quantizer.h"
+
+namespace quantvec::quant {
+
+// Sub-space j holds dimensions [PqBegin(j), PqBegin(j + 1)).
+inline std::size_t PqBegin(const Spec& spec, std::size_t j) {
+    return j * spec.padded_dim / spec.m;
+}
+inline std::size_t PqWords(const Spec& spec) {
+    return std::size_t{1} << spec.bits;
+}
+
+class Pq final : public Quantizer {
+  public:
+    bool HasOffset() const override { return false; }
+    std::size_t ScanRowBytes(const Spec& spec) const override {
+        return spec.bits == 8 ? spec.m : (spec.m + 1) / 2;
+    }
+    std::size_t BlockCodeBytes(const Spec& spec) const override {
+        return spec.bits == 8 ? RoundUp(spec.m, 2) * 32 : RoundUp(spec.m, 4) * 16;
+    }
+    std::size_t RefineRowBytes(const Spec&) const override { return 0; }
+    std::size_t QueryBytes(const Spec& spec) const override {
+        return spec.bits == 8 ? RoundUp(spec.m, 2) * 1024 : RoundUp(spec.m, 4) * 16;
+    }
+    std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
+        return slots == 0 ? 0 : BlockCodeBytes(spec);
+    }
+    void Encode(const Spec&, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
+                FloatSpan workspace, EncodedRow& row) const override;
+    void Scatter(const Spec&, ConstByteSpan code, std::size_t slot, std::size_t begin,
+                 ByteSpan piece) const override;
+    void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
+                      PreparedQuery&) const override;
+    void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
+                   std::uint32_t live, float sums[32]) const override;
+    Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
+                    const std::uint8_t* refine) const override;
+};
+
+// ||codeword||^2 of every codeword: norms [m, 2^bits]. The same bits on every machine.
+void PqNorms(const Spec& spec, const float* books, float* norms);
+
+// ---- training: k-means of one sub-space, in steps ----
+
+struct PqTraining {
+    Spec spec;              // without books
+    MatrixView residuals;   // [n, padded_dim], n >= 2^bits
+    std::size_t j;          // the sub-space
+    float* book;            // [width, 2^bits]
+    float* norms;           // [2^bits]
+    float* sums;            // [width, 2^bits]
+    std::uint32_t* counts;  // [2^bits]
+};
+// Evenly spaced samples become the first codewords (the sample is in random order or as good as).
+void PqSeed(PqTraining& training);
+// Adds samples [begin, end) to their nearest codewords. REQUIRES: PqClear before a pass.
+void PqAssign(PqTraining& training, std::size_t begin, std::size_t end);
+void PqClear(PqTraining& training);
+// Codewords become means; one that attracted nothing takes half of the fullest.
+void PqUpdate(PqTraining& training);
+
+}  // namespace quantvec::quant
