@@ -12,7 +12,8 @@ int setting_max_scan_tuples = -1;
 
 namespace {
 
-// Default of quantvec.epsilon: the least that lost nothing to speak of (table in core/quant/README.md).
+// Default of quantvec.epsilon: the least that lost nothing to speak of (table in
+// core/quant/README.md).
 constexpr double kDefaultEpsilon = 3.5;
 
 relopt_kind option_kind;
