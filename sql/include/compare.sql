@@ -31,7 +31,8 @@ BEGIN
     wrong := 0;
     FOREACH question IN ARRAY questions LOOP
         statement := format('SELECT coalesce(array_agg(d), ''{}''), count(DISTINCT (t, c)) FROM '
-                            '(SELECT %1$s AS d, tableoid AS t, ctid AS c FROM %2$s ORDER BY %1$s LIMIT %3$s OFFSET %4$s) s',
+                            '(SELECT %1$s AS d, tableoid AS t, ctid AS c FROM %2$s ORDER BY %1$s '
+                            'LIMIT %3$s OFFSET %4$s) s',
                             format(sort, quote_literal(question)), source, coalesce(k::text, 'ALL'), skip);
         FOR exact IN 0..1 LOOP
             PERFORM set_config('enable_seqscan', exact::text, true), set_config('enable_sort', exact::text, true),

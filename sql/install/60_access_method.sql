@@ -58,7 +58,7 @@ CREATE FUNCTION quantvec_index_info(
         OUT refine_row_bytes double precision,
         OUT incompatible_features bigint,
         OUT compatible_features bigint)
-    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION quantvec_index_info(regclass) IS
 'one row about a quantvec index, read from all of its pages: what its codes are, whether it was trained on enough rows, lists, rows, share of dead rows, list-length skew (lists * sum n^2 / (sum n)^2; 1 is even), pages by layer (their sum is the size of the relation), bytes a row by layer. Needs SELECT on the table.';
 

@@ -339,7 +339,10 @@ void Train(Build& b) {
 
     const bool too_few = b.rows_estimated < kFlatRows && b.options.lists == 0;
     b.trained = sample.size > 0 && !too_few;
-    if (!b.trained)
+    // Only when somebody creates an index: TRUNCATE and the like build it again as well.
+    const bool created =
+        b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
+    if (!b.trained && created)
         ereport(NOTICE, (errmsg("quantvec index \"%s\" created with little data",
                                 RelationGetRelationName(b.index)),
                          errdetail("It keeps its rows in one list, and a scan reads all of it."),
@@ -636,7 +639,10 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
     b.opclass = &OpclassOf(index);
     b.options = OptionsOf(index);
     b.budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;
-    b.dim = TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
+    const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(index), 0);
+    b.dim = column->atttypmod;
+    // A domain has its dimensions in its definition.
+    getBaseTypeAndTypmod(column->atttypid, &b.dim);
     if (b.dim < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("column does not have dimensions"),

@@ -22,10 +22,12 @@ struct {
 constexpr double kCodeCost = 0.25;
 // A centroid is a full distance.
 constexpr double kCentroidCost = 4;
-// Metapage and the first pages of lists and table: what a scan of a tiny table costs as well.
-constexpr double kFixedPages = 2;
-// Rows reranked for one that is returned, beyond itself.
-constexpr double kRerankShare = 0.5;
+// Metapage, model and the first pages of lists and table: what a scan of a tiny table costs as
+// well.
+constexpr double kFixedPages = 4;
+// What a row that is returned costs before the executor fetches it: it has been read and measured
+// by the rerank, and some of its neighbours in vain. In units of seq_page_cost, of pages in cache.
+constexpr double kRerankCost = 0.5;
 
 }  // namespace
 
@@ -73,7 +75,7 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
     // Every row that is returned has been fetched and measured before; cost_index adds the
     // executor's own fetch on top.
     const double rows = Max(info->tuples, 1.0);
-    const double per_row = cpu_tuple_cost + (1 + kRerankShare) * random_cost / 4;
+    const double per_row = cpu_tuple_cost + kRerankCost;
     // Rows beyond those of the probed lists open further lists.
     *total_cost = *startup_cost / share + rows * per_row;
     *selectivity = 1;

@@ -71,13 +71,19 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
 
 // Opens a quantvec index whose table the caller may read.
 Relation OpenIndex(Oid oid) {
-    Relation index = relation_open(oid, AccessShareLock);
-    if (index->rd_rel->relkind != RELKIND_INDEX ||
-        index->rd_rel->relam != get_index_am_oid("quantvec", true))
-        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                        errmsg("\"%s\" is not a quantvec index", RelationGetRelationName(index)),
-                        errhint("A partitioned index has no pages of its own: ask for those of its "
-                                "partitions.")));
+    Relation index = try_relation_open(oid, AccessShareLock);
+    if (!index)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                        errmsg("relation with OID %u does not exist", oid)));
+    const char kind = index->rd_rel->relkind;
+    if (kind != RELKIND_INDEX || index->rd_rel->relam != get_index_am_oid("quantvec", true))
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("\"%s\" is not a quantvec index", RelationGetRelationName(index)),
+                 kind == RELKIND_PARTITIONED_INDEX
+                     ? errhint("A partitioned index has no pages of its own: ask for those of "
+                               "its partitions.")
+                     : 0));
     const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
     if (allowed != ACLCHECK_OK)
         aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));

@@ -269,6 +269,12 @@ void WidenThreshold(IndexScanDesc desc, Scan& scan) {
 
 // ---- rank ----
 
+// The key that a bound or an estimate stands for.
+double KeyOf(const Scan& scan, float bound) {
+    const double key = static_cast<double>(bound) - scan.key_shift;
+    return isnan(key) ? -get_float8_infinity() : key;
+}
+
 void HeapCandidates(Scan& scan) {
     Array<Candidate>& c = scan.candidates;
     if (scan.heaped == 0) {
@@ -307,7 +313,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         if (rerank) {
             batch[size++] = c;
         } else {
-            scan.ranked.Push(scan.query_context) = {static_cast<double>(c.estimate), c.tid};
+            scan.ranked.Push(scan.query_context) = {KeyOf(scan, c.estimate), c.tid};
             ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
             scan.exact_keys.Push(c.estimate);
             size++;
@@ -346,7 +352,8 @@ void Start(IndexScanDesc desc, Scan& scan) {
         scan.query = scan.opclass->values(key->sk_argument);
         CheckDims(static_cast<int>(dim), static_cast<int>(scan.query.size()));
         const kernels::Kernels& k = kernels::Active();
-        scan.query_norm_sqr = k.inner_product(scan.query.data(), scan.query.data(), dim);
+        scan.key_shift = KeyShift(scan.opclass->metric,
+                                  k.inner_product(scan.query.data(), scan.query.data(), dim));
         scan.ordered = Transform(model, scan.query, {rotated, padded});
     }
     if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
@@ -403,10 +410,10 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
         CHECK_FOR_INTERRUPTS();
         const bool has_ranked = scan.ranked.size > 0;
         const double exact = has_ranked ? scan.ranked.items[0].key : infinity;
-        const double bound = scan.candidates.size > 0
-                                 ? static_cast<double>(scan.candidates.items[0].lower)
-                                 : infinity;
-        const double unused = static_cast<double>(scan.unused);
+        const double bound =
+            scan.candidates.size > 0 ? KeyOf(scan, scan.candidates.items[0].lower) : infinity;
+        const double unused =
+            scan.unused < get_float4_infinity() ? KeyOf(scan, scan.unused) : infinity;
         if (has_ranked && exact <= bound && exact <= unused) {
             const Ranked row = scan.ranked.items[0];
             scan.ranked.size = ivf::PopHeap(scan.ranked.items, scan.ranked.size);
@@ -467,6 +474,7 @@ void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     scan.heaped = 0;
     scan.unused = get_float4_infinity();
     scan.last_key = -get_float8_infinity();
+    scan.key_shift = 0;
     scan.counts = {};
     scan.counts.index = RelationGetRelid(desc->indexRelation);
     scan.counts.stopped = "no more rows wanted";

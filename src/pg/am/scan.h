@@ -38,7 +38,7 @@ struct WaitingList {
     bool Before(const WaitingList& o) const { return order < o.order; }
 };
 
-// A row that may still be wanted; bounds and estimate are keys (core/metric.h).
+// A row that may still be wanted; bounds and estimate are keys plus Scan::key_shift.
 struct Candidate {
     float lower;
     float estimate;
@@ -63,7 +63,7 @@ struct Ranked {
     }
 };
 
-// A block that was scanned: rows of it that were not taken have keys of at least `unused`.
+// A block that was scanned: rows of it that were not taken have bounds of at least `unused`.
 struct SeenBlock {
     std::uint32_t page;
     std::uint16_t offset;
@@ -107,8 +107,8 @@ struct Scan {
 
     // the query
     ConstFloatSpan query;  // as given
-    double query_norm_sqr;
-    bool ordered;  // false: NULL or without direction, any order is right
+    double key_shift;      // of estimates and bounds (core/metric.h)
+    bool ordered;          // false: NULL or without direction, any order is right
     quant::PreparedQuery prepared;
     WaitingList* waiting;  // heap of lists not yet probed
     std::size_t waiting_size;
