@@ -127,12 +127,11 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     }
     const float half_steps = static_cast<float>(groups) * unit / 2;
     const float spread = epsilon * unit * __builtin_sqrtf(static_cast<float>(groups) / 12);
-    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
     prepared.unit = unit;
     prepared.shift = least - total / 2;
     prepared.total = 0;
     prepared.round_error = spread < half_steps ? spread : half_steps;
-    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    prepared.tighten = Tighten(spec, epsilon);
     if (spec.bits == 1) return;
 
     std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data() + groups * 16);

@@ -83,10 +83,9 @@ void Pq::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::si
 
 void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery& prepared) const {
-    const float tighten = epsilon / __builtin_sqrtf(static_cast<float>(spec.padded_dim - 1));
     prepared.tables = memory.subspan(0, QueryBytes(spec));
     prepared.total = 0;
-    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    prepared.tighten = Tighten(spec, epsilon);
     const auto m = static_cast<float>(spec.m);
     std::memset(memory.data(), 0, QueryBytes(spec));
     if (spec.bits == 8) {
@@ -148,6 +147,28 @@ void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t 
 
 Estimate Pq::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
     __builtin_unreachable();  // no refine layer
+}
+
+float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan direction,
+                  FloatSpan workspace) {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t words = PqWords(spec), n = residual.size();
+    for (std::size_t j = 0; j < spec.m; j++) {
+        const std::size_t begin = PqBegin(spec, j), width = Width(spec, j);
+        const std::uint32_t word =
+            k.pq_nearest(&residual[begin], Book(spec, j), spec.norms + j * words, width, words);
+        for (std::size_t i = 0; i < width; i++)
+            workspace[begin + i] = Book(spec, j)[i * words + word];
+    }
+    const float rr = k.ordered_dot(residual.data(), residual.data(), n);
+    const float rg = k.ordered_dot(residual.data(), workspace.data(), n);
+    if (!(rr > 0) || !(rg > 0)) return 0;
+    const float alpha = rr / rg;
+    for (std::size_t i = 0; i < n; i++) workspace[i] = residual[i] - alpha * workspace[i];
+    const float ee = k.ordered_dot(workspace.data(), workspace.data(), n);
+    const float dd = k.ordered_dot(direction.data(), direction.data(), n);
+    const float de = k.ordered_dot(direction.data(), workspace.data(), n);
+    return ee > 0 && dd > 0 ? __builtin_fabsf(de) / __builtin_sqrtf(ee * dd) : 0;
 }
 
 // ---- training ----

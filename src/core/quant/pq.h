@@ -65,6 +65,13 @@ class Pq final : public Quantizer {
 // ||codeword||^2 of every codeword: norms [m, 2^bits]. The same bits on every machine.
 void PqNorms(const Spec& spec, const float* books, float* norms);
 
+// |<u, e>| / (||u|| ||e||) for the error e of a residual's code and a direction u as a query may
+// have (another residual). A code made of means errs where the data spread, not everywhere alike as
+// a rotated grid does, so the spread of its bound is measured: 1 / sqrt(dim) would claim too much
+// for data that fill few dimensions. workspace [padded_dim]
+float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan direction,
+                  FloatSpan workspace);
+
 // ---- training: k-means of one sub-space, in steps ----
 
 struct PqTraining {

@@ -67,6 +67,14 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     return {alpha, add, error};
 }
 
+float Tighten(const Spec& spec, float epsilon) {
+    const float spread = spec.spread > 0
+                             ? spec.spread
+                             : 1.0f / __builtin_sqrtf(static_cast<float>(spec.padded_dim - 1));
+    const float tighten = epsilon * spread;
+    return tighten < 1 ? tighten : 1.0f;
+}
+
 float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo) {
     // 63 * 128 + 63: the largest number whose planes both stay within [-64, 63].
     constexpr float kLargest = 8127.0f;
@@ -110,12 +118,11 @@ void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, 
 
     const float spread = epsilon * unit * __builtin_sqrtf(dim / 12);
     const float hard = dim * unit / 2;
-    const float tighten = epsilon / __builtin_sqrtf(dim - 1);
     prepared.unit = unit;
     prepared.shift = 0;
     prepared.total = unit * static_cast<float>(total);
     prepared.round_error = 255 * (spread < hard ? spread : hard);
-    prepared.tighten = tighten < 1 ? tighten : 1.0f;
+    prepared.tighten = Tighten(spec, epsilon);
 }
 
 }  // namespace quantvec::quant

@@ -11,11 +11,12 @@
 //   e>
 //
 //   key estimate = ||q - c||^2 + add + scale * <u, q> + offset * sum(q)
-//   error        = 2 ||q - c|| ||e|| * min(1, epsilon / sqrt(padded_dim - 1))    + rounding of q
+//   error        = 2 ||q - c|| ||e|| * min(1, epsilon * spread)    + rounding of q
 //
 // The first factor of the error is hard (Cauchy-Schwarz); epsilon tightens it because a rotated e
-// points nowhere in particular (RaBitQ, Gao & Long, SIGMOD 2024, section 3.2; README.md derives
-// the factors). One query table serves every list, since <c, r^> is inside `add`.
+// points nowhere in particular: spread is 1 / sqrt(padded_dim - 1) (RaBitQ, Gao & Long, SIGMOD
+// 2024, section 3.2; README.md derives the factors). One query table serves every list, since <c,
+// r^> is inside `add`.
 //
 //   factor   meaning                                                            stored as
 //   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
@@ -49,6 +50,7 @@ struct Spec {
     std::uint32_t m = 0;           // pq: sub-quantizers
     const float* books = nullptr;  // pq: codebooks and their norms (pq.h)
     const float* norms = nullptr;
+    float spread = 0;  // pq: measured Spread; 0: 1 / sqrt(padded_dim - 1)
 };
 
 // The factors of one row before they are scattered into a block.
@@ -75,7 +77,7 @@ struct PreparedQuery {
     float shift;                     // scan: constant part of <code, query>
     float total;                     // scan: multiplies the factor `offset`
     float round_error;               // scan: the query's rounding, in units of <code, query>
-    float tighten;                   // min(1, epsilon / sqrt(padded_dim - 1))
+    float tighten;                   // min(1, epsilon * spread)
     float refine_unit;               // refine: what one step of the integer dot means
     float refine_shift;
     float refine_round_error;
@@ -143,6 +145,9 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
 // near neighbours all see it. It is stored at the size that a bound of so many standard errors
 // covers whole.
 inline constexpr float kParallelEpsilon = 3;
+
+// min(1, epsilon * spread)
+float Tighten(const Spec& spec, float epsilon);
 
 // Relative error of float arithmetic over a few numbers, charged to every bound.
 inline constexpr float kSlack = 4e-6f;

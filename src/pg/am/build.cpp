@@ -48,6 +48,9 @@ constexpr std::uint64_t kRotationSeed = 0x5eedc0de;
 constexpr std::size_t kSamplesPerWord = 100;
 constexpr std::size_t kLeastSamplesPerWord = 8;
 
+// pq: codes measured for the spread of the bound.
+constexpr std::size_t kSpreadPairs = 4000;
+
 // Pages looked at to learn how many rows a page of the table has.
 constexpr BlockNumber kDensityPages = 200;
 
@@ -271,6 +274,33 @@ void TrainLists(Build& b, const Sample& sample) {
     pfree(km.assignment);
 }
 
+int CompareFloats(const void* a, const void* b) {
+    const float x = *static_cast<const float*>(a), y = *static_cast<const float*>(b);
+    return x < y ? -1 : x > y;
+}
+
+// How far the errors of codes reach into directions that queries have, for one standard error of
+// the bound: the root mean square, or more if the far end is farther out than a normal variable's.
+float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sample) {
+    const std::size_t n = Min(sample.size, kSpreadPairs);
+    auto* deviation = static_cast<float*>(palloc(n * sizeof(float)));
+    double squares = 0;
+    for (std::size_t i = 0; i < n; i++) {
+        if (i % kAssignStep == 0) CHECK_FOR_INTERRUPTS();
+        const std::size_t other = (i * 7919 + sample.size / 2) % sample.size;
+        deviation[i] =
+            quant::PqDeviation(spec, {sample.rows + i * b.padded, b.padded},
+                               {sample.rows + other * b.padded, b.padded}, {b.workspace, b.padded});
+        squares += static_cast<double>(deviation[i]) * static_cast<double>(deviation[i]);
+    }
+    qsort(deviation, n, sizeof(float), CompareFloats);
+    // 3.29 standard deviations of a normal variable are exceeded once in a thousand.
+    const float far = deviation[n - 1 - n / 1000] / 3.29f;
+    const float rms = static_cast<float>(std::sqrt(squares / static_cast<double>(n)));
+    pfree(deviation);
+    return Max(Max(far, rms), 1.0f / std::sqrt(static_cast<float>(b.padded - 1)));
+}
+
 // pq: the sample becomes residuals, and each sub-space gets its codewords. With too few rows the
 // index falls back to codes that need no training.
 void TrainCodebooks(Build& b, Sample& sample) {
@@ -315,6 +345,7 @@ void TrainCodebooks(Build& b, Sample& sample) {
     pfree(t.counts);
     spec.books = b.books;
     spec.norms = b.norms;
+    spec.spread = MeasureSpread(b, spec, sample);
     b.layout = ivf::MakeLayout(spec);
 }
 
@@ -538,6 +569,7 @@ void WriteIndex(Build& b) {
     meta.bits = b.layout.spec.bits;
     meta.levels = b.layout.spec.levels;
     meta.pq_m = b.layout.spec.m;
+    meta.error_spread = b.layout.spec.spread;
     meta.rotation = RotationKind::kHadamard4;
     meta.trained = b.trained;
     meta.segment_count = 1;

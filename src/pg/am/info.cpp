@@ -94,7 +94,17 @@ Relation OpenIndex(Oid oid) {
 }
 
 const char* QuantizerName(quant::Kind kind) {
-    return kind == quant::Kind::kBq ? "bq" : "sq8";
+    switch (kind) {
+        case quant::Kind::kBq:
+            return "bq";
+        case quant::Kind::kSq8:
+            return "sq8";
+        case quant::Kind::kSq4:
+            return "sq4";
+        case quant::Kind::kPq:
+            return "pq";
+    }
+    return nullptr;
 }
 
 const char* MetricName(Metric metric) {

@@ -113,6 +113,7 @@ void LoadModel(Relation index, Model* model) {
         quant::PqNorms(spec, books, norms);
         spec.books = books;
         spec.norms = norms;
+        spec.spread = meta.error_spread;
     }
     model->layout = ivf::MakeLayout(spec);
     if (model->layout.head_bytes != meta.block_head_bytes ||

@@ -74,8 +74,10 @@ struct MetaPage {
     PartPointer directory;
     PartPointer calibration;  // none yet
     PartPointer codebooks;    // pq: padded_dim * 2^bits floats
+    float error_spread;       // pq: spread of its bound (quant::Spec)
+    std::uint32_t reserved32;
 };
-static_assert(sizeof(MetaPage) == 440);
+static_assert(sizeof(MetaPage) == 448);
 
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);
