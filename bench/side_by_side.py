@@ -9,6 +9,7 @@ import csv
 import os
 import re
 import shlex
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ import load_fashion_mnist  # found by the path that load_wordnet adds
 from vectors import copy, int4, psql, timed_ms
 
 K = 10
-ENOUGH = 0.9985  # a sweep ends at this recall: beyond it the figures below need no more points
+EXTENSIONS = {"bench_quantvec": "quantvec", "bench_pgvector": "vector"}  # by database
+RECALLS = (0.90, 0.95, 0.99)
+ENOUGH = 0.9985  # where the first sweep ends
 
 
 @dataclass
@@ -46,12 +49,15 @@ class Engine:
 
 
 def engines():
+    def quantvec(name, options):
+        return Engine(name, "bench_quantvec", f"quantvec (v {{ops}}) WITH ({options})", "quantvec.probes")
+
     return [
-        Engine("quantvec bq 4 bits", "bench_quantvec", "quantvec (v {ops}) WITH (quantizer = 'bq', bits = 4)", "quantvec.probes"),
-        Engine("quantvec bq 1 bit", "bench_quantvec", "quantvec (v {ops}) WITH (quantizer = 'bq', bits = 1)", "quantvec.probes"),
-        Engine("quantvec sq8", "bench_quantvec", "quantvec (v {ops}) WITH (quantizer = 'sq8')", "quantvec.probes"),
-        Engine("pgvector hnsw 16/64", "bench_pgvector", "hnsw (v {ops}) WITH (m = 16, ef_construction = 64)", "hnsw.ef_search",
-               [10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 640, 1000]),
+        quantvec("quantvec bq 4 bits", "quantizer = 'bq', bits = 4"),
+        quantvec("quantvec bq 1 bit", "quantizer = 'bq', bits = 1"),
+        quantvec("quantvec sq8", "quantizer = 'sq8'"),
+        Engine("pgvector hnsw 16/64", "bench_pgvector", "hnsw (v {ops}) WITH (m = 16, ef_construction = 64)",
+               "hnsw.ef_search", [10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 640, 1000]),
     ]
 
 
@@ -59,8 +65,19 @@ def say(text):
     print(f"==> {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def available(extension):
-    return bool(psql(f"SELECT 1 FROM pg_available_extensions WHERE name = '{extension}'"))
+def make_databases():
+    """A new database for each extension that the server has (a private install is not in pg_available_extensions)."""
+    made = []
+    for database, extension in EXTENSIONS.items():
+        psql(f"DROP DATABASE IF EXISTS {database}")
+        psql(f"CREATE DATABASE {database}")
+        create = ["psql", "-X", "-q", "-d", database, "-c", f"CREATE EXTENSION {extension}"]
+        if subprocess.run(create, stderr=subprocess.DEVNULL).returncode == 0:
+            psql("CREATE EXTENSION pg_prewarm", database)
+            made.append(database)
+        else:
+            say(f"{extension}: skipped, the server has no such extension")
+    return made
 
 
 def load(data, databases, queries):
@@ -71,7 +88,8 @@ def load(data, databases, queries):
         if data.kth is None:
             say(f"{data.name}: exact search for {queries:,} queries")
             data.kth = [int(line) for line in psql(f"""
-                SET max_parallel_workers_per_gather = 8; SET parallel_setup_cost = 0; SET min_parallel_table_scan_size = 0;
+                SET max_parallel_workers_per_gather = 8; SET parallel_setup_cost = 0;
+                SET min_parallel_table_scan_size = 0;
                 CREATE TABLE plain (id int, v vector); ALTER TABLE plain ALTER v SET STORAGE PLAIN;
                 INSERT INTO plain SELECT id, v FROM base; ANALYZE plain;
                 SELECT (SELECT b.id FROM plain b ORDER BY b.v {data.operator} q.v OFFSET {K - 1} LIMIT 1)
@@ -114,8 +132,8 @@ def build(data, engine):
 
 def search(data, engine):
     """All queries in one statement: the time is that of the index, not of a client."""
-    return (f"SELECT q.id, ARRAY(SELECT b.id FROM {engine.table(data)} b ORDER BY b.v {data.operator} q.v LIMIT {K}) AS found "
-            f"FROM {data.name}_query q")
+    nearest = f"SELECT b.id FROM {engine.table(data)} b ORDER BY b.v {data.operator} q.v LIMIT {K}"
+    return f"SELECT q.id, ARRAY({nearest}) AS found FROM {data.name}_query q"
 
 
 def measure(data, engine, value, queries):
@@ -134,13 +152,28 @@ def measure(data, engine, value, queries):
 
 
 def sweep(data, engine, queries):
-    for value in list(engine.values):
+    """One round. The first goes on to the highest recall; later rounds only to what the table of speeds needs."""
+    first = not engine.points
+    for value in engine.values:
         recall, qps = measure(data, engine, value, queries)
         best = max(qps, engine.points.get(value, (0, 0))[1])
         engine.points[value] = (recall, best)
-        if recall >= ENOUGH:
-            engine.values = [v for v in engine.values if v <= value]
+        if recall >= (ENOUGH if first else max(RECALLS)):
             return
+
+
+def compare(data, options):
+    """Everything about one set: load, build all, then rounds of sweeps. Returns the engines with their points."""
+    databases = make_databases()
+    running = [e for e in engines() if e.database in databases and options.engines in e.name]
+    load(data, {e.database for e in running}, options.queries)
+    for engine in running:
+        build(data, engine)
+    for number in range(options.rounds):
+        for engine in running:
+            say(f"{data.name}: round {number + 1} of {options.rounds}, {engine.name}")
+            sweep(data, engine, options.queries)
+    return running
 
 
 def qps_at(points, recall):
@@ -157,10 +190,11 @@ def qps_at(points, recall):
 
 def table_of(data, running):
     lines = [f"### {data.name}", "",
-             "| engine | build s | index MiB | QPS@.90 | QPS@.95 | QPS@.99 | highest recall |", "|---|---|---|---|---|---|---|"]
+             "| engine | build s | index MiB | QPS@.90 | QPS@.95 | QPS@.99 | highest recall |",
+             "|---|---|---|---|---|---|---|"]
     for engine in running:
         points = list(engine.points.values())
-        cells = [f"{engine.build_s:.1f}", f"{engine.index_mib:.1f}"] + [qps_at(points, r) for r in (0.90, 0.95, 0.99)]
+        cells = [f"{engine.build_s:.1f}", f"{engine.index_mib:.1f}"] + [qps_at(points, r) for r in RECALLS]
         lines.append(f"| {engine.name} | {' | '.join(cells)} | {max(r for r, _ in points):.4f} |")
     return "\n".join(lines) + "\n"
 
@@ -184,40 +218,23 @@ def main():
     sets = []
     if "wordnet" in options.sets:
         if load_wordnet.available():
-            sets.append(Set("wordnet", load_wordnet.load, "<=>", "vector_cosine_ops", load_wordnet.nearest(K, options.queries)))
+            sets.append(Set("wordnet", load_wordnet.load, "<=>", "vector_cosine_ops",
+                            load_wordnet.nearest(K, options.queries)))
         else:
             say("wordnet: skipped, QUANTVEC_DATA does not name the folder of wordnet-384.*")
     if "fashion" in options.sets:
         sets.append(Set("fashion", load_fashion_mnist.load, "<->", "vector_l2_ops"))
 
-    here = {"bench_quantvec": "quantvec", "bench_pgvector": "vector"}
-    here = {database: extension for database, extension in here.items() if available(extension)}
-    wanted = [e for e in engines() if options.engines in e.name]
-    here = {database: extension for database, extension in here.items() if any(e.database == database for e in wanted)}
-    for engine in wanted:
-        if engine.database not in here:
-            say(f"{engine.name}: skipped, the server has no such extension")
-
     stem = os.path.join(options.results, time.strftime("%Y-%m-%d-%H%M"))
     os.makedirs(options.results, exist_ok=True)
-    report = [f"{machine()}, {psql('SHOW server_version')[0]}, k = {K}, {options.queries:,} queries, best of {options.rounds} rounds, "
-              f"one connection, warm\n\n    {shlex.join(sys.argv)}\n"]
+    version = psql("SHOW server_version")[0]
+    report = [f"{machine()}, PostgreSQL {version}, k = {K}, {options.queries:,} queries, best of {options.rounds} "
+              f"rounds, one connection, warm\n\n    {shlex.join(sys.argv)}\n"]
     with open(stem + ".csv", "w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["set", "engine", "build_s", "index_mib", "setting", "value", "recall", "qps"])
         for data in sets:
-            running = [e for e in engines() if e.database in here and options.engines in e.name]
-            for database, extension in here.items():
-                psql(f"DROP DATABASE IF EXISTS {database}")
-                psql(f"CREATE DATABASE {database}")
-                psql(f"CREATE EXTENSION {extension}; CREATE EXTENSION pg_prewarm", database)
-            load(data, here, options.queries)
-            for engine in running:
-                build(data, engine)
-            for number in range(options.rounds):
-                for engine in running:
-                    say(f"{data.name}: round {number + 1} of {options.rounds}, {engine.name}")
-                    sweep(data, engine, options.queries)
+            running = compare(data, options)
             for engine in running:
                 for value, (recall, qps) in engine.points.items():
                     out.writerow([data.name, engine.name, f"{engine.build_s:.2f}", f"{engine.index_mib:.2f}",

@@ -57,19 +57,27 @@ def search(limit):
     return limit * 1000 / timed_ms(lines)[0], float(lines[-1])
 
 
+def show_progress(name):
+    progress = psql("""SELECT phase, CASE WHEN tuples_total > 0 THEN 100 * tuples_done / tuples_total
+        WHEN blocks_total > 0 THEN 100 * blocks_done / blocks_total END FROM pg_stat_progress_create_index""")
+    if progress:
+        phase, percent = progress[0].split("|")
+        print(f"\r\033[K    {name}: {phase} {percent + ' %' if percent else ''}", end="", flush=True)
+
+
 def build(name, options):
-    """Builds the index beside a line of progress; returns seconds and MiB."""
+    """Builds the index, beside a line of progress on a terminal; returns seconds and MiB."""
     psql("DROP INDEX IF EXISTS train_v_idx")
     statement = f"CREATE INDEX train_v_idx ON train USING quantvec (v vector_l2_ops) WITH ({options})"
     start = time.monotonic()
     with subprocess.Popen(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement]) as running:
-        while running.poll() is None:
-            progress = psql("""SELECT phase, CASE WHEN tuples_total > 0 THEN 100 * tuples_done / tuples_total
-                WHEN blocks_total > 0 THEN 100 * blocks_done / blocks_total END FROM pg_stat_progress_create_index""")
-            if progress and sys.stdout.isatty():
-                phase, percent = progress[0].split("|")
-                print(f"\r\033[K    {name}: {phase} {percent + ' %' if percent else ''}", end="", flush=True)
-            time.sleep(0.1)
+        while running.returncode is None:
+            if sys.stdout.isatty():
+                show_progress(name)
+            try:
+                running.wait(0.2)
+            except subprocess.TimeoutExpired:
+                pass
     seconds = time.monotonic() - start
     if running.returncode:
         sys.exit(f"the index {name} could not be built")
@@ -147,9 +155,11 @@ def main():
         seconds, mib, qps, recall = rows[name]
         cells = f"{'-':>10}{'-':>12}" if mib is None else f"{seconds:10.1f}{mib:12.1f}"
         print(f"{name:10}{cells}{recall:12.4f}{qps:12.0f}")
-    print(f"\nfashion-mnist, 60,000 rows of 784 dimensions (table with TOAST {table:.0f} MiB), L2, k = {K}, {QUERIES:,} test")
-    print(f"images as queries (exact: {EXACT_QUERIES}), one connection, warm, default settings; ./quickstart on")
-    print(f"{machine()}\n")
+    print(f"""
+./quickstart on {machine()}: fashion-mnist, 60,000 rows of 784 dimensions,
+table with TOAST {table:.0f} MiB, L2, k = {K}, {QUERIES:,} test images as queries (exact: {EXACT_QUERIES}),
+one connection, warm, default settings
+""")
     picture(sys.argv[1])
     print("""
 Next, in a server of your own (sudo make install puts quantvec there):

@@ -27,7 +27,7 @@ run_step() {
     if [ "$f" -gt 0 ]; then
         tail -n 70 "$log" | sed 's/^/    | /'
     elif [ "$s" -gt 0 ]; then
-        grep -ioE '# *skip.*|\.\. skipped: .*|^skipped .*' "$log" | sort -u | head -n 5 | sed 's/^[. #]*/    | /' || true
+        grep -ioE '# *skip.*|\.\. skipped: .*|^skipped .*' "$log" | sort -u | sed 's/^[. #]*/    | /' || true
     fi
     [ "$f" -eq 0 ]
 }
@@ -53,7 +53,8 @@ count_tap() {
 
 copy_tree() {
     mkdir "$work/tree"
-    tar -C "$root" --exclude=./.git --exclude=./build --exclude=./demo --exclude='*.o' -cf - . | tar -C "$work/tree" -xf -
+    tar -C "$root" --exclude=./.git --exclude=./build --exclude=./demo --exclude='*.o' -cf - . |
+        tar -C "$work/tree" -xf -
     if [ -n "${QUANTVEC_DATA:-}" ]; then
         QUANTVEC_DATA=$(cd "$QUANTVEC_DATA" && pwd) || die "QUANTVEC_DATA names no folder"
         as_server test -r "$QUANTVEC_DATA" || { cp -r "$QUANTVEC_DATA" "$work/real" && QUANTVEC_DATA=$work/real; }
