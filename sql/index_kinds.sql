@@ -51,10 +51,10 @@ REINDEX TABLE CONCURRENTLY t;
 SELECT lists, rows, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 
--- VACUUM FULL builds anew: no dead rows
+-- VACUUM FULL builds anew: no dead slots (rows that an older snapshot may still see are kept, and indexed)
 DELETE FROM t WHERE id % 3 = 0;
 VACUUM FULL t;
-SELECT rows = (SELECT count(*) FROM t) AS same, dead_share FROM quantvec_index_info('t_v');
+SELECT rows >= (SELECT count(*) FROM t) AS enough, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 -- CLUSTER by this index is not possible; by another the rows move, and are found where they are
 CLUSTER t USING t_v;

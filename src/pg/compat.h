@@ -17,12 +17,18 @@ namespace quantvec::pg {
 // Names a relation's file: what the model cache is keyed by.
 #if PG_VERSION_NUM >= 160000
 using FileId = RelFileLocator;
-inline FileId FileIdOf(Relation rel) { return rel->rd_locator; }
+inline FileId FileIdOf(Relation rel) {
+    return rel->rd_locator;
+}
 #else
 using FileId = RelFileNode;
-inline FileId FileIdOf(Relation rel) { return rel->rd_node; }
+inline FileId FileIdOf(Relation rel) {
+    return rel->rd_node;
+}
 #endif
-inline bool SameFile(const FileId& a, const FileId& b) { return memcmp(&a, &b, sizeof a) == 0; }
+inline bool SameFile(const FileId& a, const FileId& b) {
+    return memcmp(&a, &b, sizeof a) == 0;
+}
 
 // old_snapshot_threshold is gone from version 17.
 #if PG_VERSION_NUM >= 170000

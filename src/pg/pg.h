@@ -67,9 +67,9 @@ extern "C" {
 #define QV_EXPORT __attribute__((visibility("default")))
 #undef PGDLLEXPORT
 #define PGDLLEXPORT QV_EXPORT
-#define QV_SQL_FUNCTION(name)                              \
-    extern "C" {                                           \
-    extern QV_EXPORT Datum name(PG_FUNCTION_ARGS);         \
-    PG_FUNCTION_INFO_V1(name);                             \
-    }                                                      \
+#define QV_SQL_FUNCTION(name)                      \
+    extern "C" {                                   \
+    extern QV_EXPORT Datum name(PG_FUNCTION_ARGS); \
+    PG_FUNCTION_INFO_V1(name);                     \
+    }                                              \
     extern "C" Datum name([[maybe_unused]] PG_FUNCTION_ARGS)

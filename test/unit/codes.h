@@ -72,7 +72,7 @@ std::vector<float> ToFloat(const std::vector<A>& a, double factor = 1) {
     return out;
 }
 
-// What a query is compared by (core/metric.h): ||q - c - r||^2 - norm_sqr.
+// What codes estimate (core/quant/quantizer.h): ||q - c - r||^2 - norm_sqr.
 inline double TrueKey(const std::vector<float>& q, const std::vector<float>& c,
                       const std::vector<float>& r, double norm_sqr = 0) {
     const std::vector<double> difference = Sum(Sum(q, -1, c), -1, r);

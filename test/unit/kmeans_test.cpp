@@ -273,7 +273,12 @@ TEST(KMeansSplitsForEmptyCentroids) {
         CHECK_NEAR(run.centroids[j], -20, 1);
         CHECK_NEAR(run.centroids[kDim + j], 20, 1);
         CHECK_NEAR(run.centroids[2 * kDim + j], 20, 1);
-        apart += std::fabs(double{run.centroids[kDim + j]} - double{run.centroids[2 * kDim + j]});
+        const double a = double{run.centroids[kDim + j]}, b = double{run.centroids[2 * kDim + j]};
+        apart += std::fabs(a - b);
+        // One to either side of the mean of those that are split.
+        double mean = 0;
+        for (std::size_t i = 0; i < 300; ++i) mean += double{data[i * kDim + j]} / 300;
+        CHECK_NEAR((a + b) / 2, mean, 1e-4);
     }
     CHECK(apart > 0);
     run.AssignAll();

@@ -381,16 +381,17 @@ TEST(QuantAdditiveFactor) {
             for (const char* shape : kShapes)
                 for (float norm_sqr : {0.0f, 123.0f}) {
                     Where("%s bits=%d dim=%zu %s norm=%g", Name(spec), spec.bits, n, shape,
-                          double{norm_sqr});
+                          double{quant::WithSlack(norm_sqr)});
                     Random random(n);
                     const std::vector<float> c = random.Gaussians(n), r = Shape(shape, n, random);
                     const Row row = Encode(spec, r, c, norm_sqr);
                     const double rr = Dot(r, r);
                     const auto check = [&](float add, const std::vector<double>& decoded) {
-                        double terms = rr + double{norm_sqr};
+                        double terms = rr + double{quant::WithSlack(norm_sqr)};
                         for (std::size_t i = 0; i < n; ++i)
                             terms += 2 * std::fabs(double{c[i]} * decoded[i]);
-                        CHECK_NEAR(add, rr + 2 * Dot(c, decoded) - double{norm_sqr},
+                        CHECK_NEAR(add,
+                                   rr + 2 * Dot(c, decoded) - double{quant::WithSlack(norm_sqr)},
                                    Rounding(n) * terms);
                     };
                     check(row.factors.add, Decoded(spec, row));
@@ -434,12 +435,13 @@ TEST(QuantHardBoundHolds) {
                             const Query query(spec, ToFloat(queries[i]), 1e6f);
                             CHECK_EQ(query.prepared.tighten, 1.0f);
                             const double base = Base(query.q, c);
-                            const double key = TrueKey(query.q, c, r, double{norm_sqr});
+                            const double key =
+                                TrueKey(query.q, c, r, double{quant::WithSlack(norm_sqr)});
                             const Scanned scanned = block.Scan(query, base);
                             // The slack of a bound is for what Encode sums in the usual case.
                             const double rounding =
-                                Rounding(n) *
-                                (base + Dot(r, r) + 2 * Norm(c) * Norm(r) + double{norm_sqr});
+                                Rounding(n) * (base + Dot(r, r) + 2 * Norm(c) * Norm(r) +
+                                               double{quant::WithSlack(norm_sqr)});
                             CHECK(double{scanned.lower[7]} <= key + rounding);
                             CHECK(scanned.upper(7) >= key - rounding);
                             if (row.refine.empty()) continue;
@@ -699,11 +701,11 @@ TEST(QuantZeroResidual) {
             const double base = Base(q, c);
             const Scanned scanned = block.Scan(query, base);
             Where("%s bits=%d", Name(spec), spec.bits);
-            CHECK_NEAR(scanned.estimate[0], base - 5, 1e-6 * (base + 5));
+            CHECK_NEAR(scanned.estimate[0], base - double{quant::WithSlack(5)}, 1e-6 * (base + 5));
             CHECK(double{scanned.lower[0]} <= base - 5);
             if (spec.kind == Kind::kBq && spec.bits > 1)
-                CHECK_NEAR(RefineOf(spec, query, base, scanned.sums[0], row).key, base - 5,
-                           1e-6 * (base + 5));
+                CHECK_NEAR(RefineOf(spec, query, base, scanned.sums[0], row).key,
+                           base - double{quant::WithSlack(5)}, 1e-6 * (base + 5));
         }
     }
 }

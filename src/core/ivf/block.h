@@ -1,26 +1,23 @@
 // The unit of storage: a block of 32 slots of one list. Built and inserted rows look the same.
 //
 //   0           32            224         256        384        448        512        (640)
-//   +-----------+-------------+-----------+----------+----------+----------+----------+--------- -
-//   - | BlockHead | row pointers| flags     | add      | scale    | error    | offset   | codes |
-//   | [32] x 6    | [32] x 1  | [32] x 4 | [32] x 2 | [32] x 2 | sq8 only |
-//   +-----------+-------------+-----------+----------+----------+----------+----------+--------- -
-//   -
-//   `------- prefix: one piece -----------'`---------- factors: one piece ------------' may
-//   straddle
+//   +-----------+-------------+-----------+----------+----------+----------+----------+------
+//   | BlockHead | row pointers| flags     | add      | scale    | error    | offset   | codes
+//   |           | [32] x 6    | [32] x 1  | [32] x 4 | [32] x 2 | [32] x 2 | (some)   |
+//   +-----------+-------------+-----------+----------+----------+----------+----------+------
+//   `------- prefix: one piece -----------'`---------- factors: one piece -----------' may straddle
 //
-// A block begins at a multiple of 64, and all its parts are multiples of 64 long. The prefix lies
-// on one page, the factors lie on one page; a part that does not fit into the rest of a page begins
-// the next one, so at most 192 bytes of a page are lost (320 with sq8), whatever the dimension:
+// A block begins at a multiple of 64. The prefix lies on one page, the factors lie on one page; a
+// part that does not fit into the rest of a page begins the next one, so at most 192 bytes of a page
+// are lost (320 with offsets, which sq8 and sq4 have), whatever the dimension:
 //
-//   page n   | ... | prefix of 7 | factors | codes . . . |    codes go on at the next page's
-//   payload page n+1 | . . codes of 7 | prefix of 8 | (too small for factors) | page n+2 | factors
-//   of 8 | codes of 8 . . .
+//   page n     | ... | prefix of 7 | factors of 7 | codes of 7 . . . |
+//   page n+1   | . . codes of 7 | prefix of 8 |   (too small for factors)
+//   page n+2   | factors of 8 | codes of 8 . . . |
 //
-// Life of a slot: unused -> (its codes are written) -> live, published by one change of the
-// prefix's page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a
-// cleared one is never filled again. Slots are used in order, and a new block begins only after the
-// last is full.
+// Life of a slot: unused -> (its codes are written) -> live, published by one change of the prefix's
+// page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a cleared one is
+// never filled again. Slots are used in order, and a new block begins only after the last is full.
 #pragma once
 
 #include "core/ivf/page.h"

@@ -19,10 +19,10 @@ namespace quantvec::kernels {
 //   lower bound   e - w;   upper bound e + w
 // scale and error are bfloat16 (the upper half of a float), add and offset are float.
 struct BlockFactors {
-    const float* add;             // [32]
-    const std::uint16_t* scale;   // [32] bfloat16
-    const std::uint16_t* error;   // [32] bfloat16, rounded up
-    const float* offset;          // [32] or nullptr: taken as 0
+    const float* add;            // [32]
+    const std::uint16_t* scale;  // [32] bfloat16
+    const std::uint16_t* error;  // [32] bfloat16, rounded up
+    const float* offset;         // [32] or nullptr: taken as 0
 };
 struct BlockScalars {
     float base;          // ||q - c||^2

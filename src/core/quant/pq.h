@@ -11,15 +11,14 @@
 // another amount, and the error has no bound that epsilon could tighten.
 //
 //   bits 8   row      m bytes
-//            block    32 bytes for each sub-quantizer: byte r is row r's codeword; m rounded up to
-//            2 query    256 floats for each sub-quantizer
+//            block    32 bytes for each sub-quantizer (m rounded up to 2): byte r is row r's codeword
+//            query    256 floats for each sub-quantizer
 //   bits 4   row      (m + 1) / 2 bytes, sub-quantizer j in nibble j % 2 of byte j / 2
-//            block    16 bytes for each sub-quantizer, as bq's nibbles (bq.h); m rounded up to 4
+//            block    16 bytes for each sub-quantizer (m rounded up to 4), as bq's nibbles (bq.h)
 //            query    16 bytes for each sub-quantizer
 //
 //   books    for each sub-quantizer j: [width(j), 2^bits] floats, so that a vector register runs
-//   over
-//            codewords; in all padded_dim * 2^bits floats
+//            over codewords; in all padded_dim * 2^bits floats
 #pragma once
 
 #include "core/quant/quantizer.h"

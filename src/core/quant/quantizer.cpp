@@ -48,7 +48,7 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float rg = k.ordered_dot(residual.data(), grid, n);
     const UnbiasedCode none = {0, 0, __builtin_inff()};
     // r = 0 is its own code; what is not a number has none.
-    if (rr == 0) return {0, -norm_sqr, 0};
+    if (rr == 0) return {0, -WithSlack(norm_sqr), 0};
     if (!(rr > 0) || !(rg > 0)) return none;
     const float gg = k.ordered_dot(grid, grid, n);
     const float cg = k.ordered_dot(centroid.data(), grid, n);
@@ -60,7 +60,7 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float across = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
     const float along = __builtin_fabsf(alpha / exact - 1) * __builtin_sqrtf(rr) *
                         __builtin_sqrtf(static_cast<float>(n - 1)) / kParallelEpsilon;
-    const float add = rr + 2 * alpha * cg - norm_sqr;
+    const float add = rr + 2 * alpha * cg - WithSlack(norm_sqr);
     const float error = across + along;
     if (!__builtin_isfinite(alpha) || !__builtin_isfinite(add) || !__builtin_isfinite(error))
         return none;

@@ -7,16 +7,16 @@
 // A code stands for a vector r^ near r, stored as integers u and a few factors. What the operators
 // need is one number, the key (core/metric.h), of which the code gives an estimate and bounds:
 //
-//   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>      and  <q - c, r> = <q - c, r^> + <q - c,
-//   e>
+//   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>
+//   <q - c, r>  = <q - c, r^> + <q - c, e>,  e = r - r^
 //
 //   key estimate = ||q - c||^2 + add + scale * <u, q> + offset * sum(q)
 //   error        = 2 ||q - c|| ||e|| * min(1, epsilon * spread)    + rounding of q
 //
 // The first factor of the error is hard (Cauchy-Schwarz); epsilon tightens it because a rotated e
-// points nowhere in particular: spread is 1 / sqrt(padded_dim - 1) (RaBitQ, Gao & Long, SIGMOD
-// 2024, section 3.2; README.md derives the factors). One query table serves every list, since <c,
-// r^> is inside `add`.
+// points nowhere in particular: spread is 1 / sqrt(padded_dim - 1) (RaBitQ, Gao & Long, SIGMOD 2024,
+// section 3.2; README.md derives the factors). One query table serves every list, since <c, r^> is
+// inside `add`.
 //
 //   factor   meaning                                                            stored as
 //   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
@@ -151,6 +151,12 @@ float Tighten(const Spec& spec, float epsilon);
 
 // Relative error of float arithmetic over a few numbers, charged to every bound.
 inline constexpr float kSlack = 4e-6f;
+
+// Inner product: ||x||^2 cancels much of ||r||^2 in `add`, whose rounding a short query's bound would
+// not see; so `add`, and with it the lower bound, is kept that much lower.
+inline float WithSlack(float norm_sqr) {
+    return norm_sqr * (1 + kSlack);
+}
 
 // bfloat16: the upper half of a float, nearest or not below.
 inline float FromBfloat16(std::uint16_t b) {

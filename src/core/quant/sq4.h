@@ -1,13 +1,11 @@
 // sq4: 4 bits a dimension, 16 levels, scaled for each vector.
 //
-//   levels      where they lie, as bytes 0..255 (sq4.cpp)              scale of a vector
-//   uniform     evenly                                                 its range, clipped where
-//   that
-//                                                                      makes the error least
-//   lloydmax    least mean square error for a normal variable          its standard deviation
+//   levels      where they lie, as bytes 0..255 (sq4.cpp)           scale of a vector
+//   uniform     evenly                                              its range, clipped for least error
+//   lloydmax    least mean square error for a normal variable       its standard deviation
 //               (Lloyd 1982; Max 1960), which rotated residuals are
-//   nf4         equal shares of a normal variable, its tails at +-1    its largest coordinate
-//               (Dettmers et al., QLoRA, NeurIPS 2023, appendix E)
+//   nf4         equal shares of a normal variable, its tails at     its largest coordinate
+//               +-1 (Dettmers et al., QLoRA, NeurIPS 2023)
 //
 //   formula                                        here
 //   g_j = level[u_j] - zero                        grid, in steps of one level byte

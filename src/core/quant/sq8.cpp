@@ -29,7 +29,7 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     const float cross = k.ordered_dot(centroid.data(), decoded, n);
     for (std::size_t i = 0; i < n; i++) decoded[i] -= residual[i];
     const float error = __builtin_sqrtf(k.ordered_dot(decoded, decoded, n)) * (1 + 1e-5f);
-    const float add = rr + 2 * cross - norm_sqr;
+    const float add = rr + 2 * cross - WithSlack(norm_sqr);
     const bool finite = __builtin_isfinite(add) && __builtin_isfinite(error) &&
                         __builtin_isfinite(inverse) && __builtin_isfinite(step);
     if (!finite) {

@@ -417,7 +417,10 @@ void EncodeRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, voi
     if (Transform(model, raw, {b.vector, b.padded})) {
         float distance = 0;
         std::size_t list = 0;
-        if (b.lists > 1) list = ivf::Nearest(b.vector, b.centroids, b.lists, b.padded, &distance);
+        if (b.lists > 1)
+            list = ivf::Nearest(b.vector, b.centroids, b.lists, b.padded, &distance);
+        else
+            distance = kernels::Active().inner_product(b.vector, b.vector, b.padded);
         auto* bytes = reinterpret_cast<std::uint8_t*>(VARDATA(b.row));
         quant::EncodedRow row = RowAt(b.layout, bytes);
         EncodeIntoList(b.layout, *b.opclass, raw, {b.centroids + list * b.padded, b.padded},

@@ -1,5 +1,7 @@
 #include "pg/am/meta.h"
 
+#include <cmath>
+
 #include "core/kernels/kernels.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
@@ -13,6 +15,11 @@ namespace {
 // Models that no scan uses are kept up to this size in all. A model of 1,000 lists at 768
 // dimensions has 3 MB; reading it again costs about a millisecond.
 constexpr std::size_t kCacheBytes = 256 * 1024 * 1024;
+
+// Inner product: the order does not depend on the length of the query, but the bounds do. A query
+// shorter than the rows makes them loose (their share of <q, r> falls), one that is longer by 1e5 or
+// more drowns them in the rounding of ||q - c||^2; in between they are tightest.
+constexpr double kQueryNorm = 30;
 
 Model* cache = nullptr;
 std::uint64_t clock = 0;
@@ -162,12 +169,17 @@ void LoadModel(Relation index, Model* model) {
         auto* bias = static_cast<float*>(
             MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(float)));
         auto* sum = static_cast<float*>(palloc(padded * sizeof(float)));
+        double squares = 0;
         for (std::size_t i = 0; i < lists; i++) {
             for (std::size_t j = 0; j < padded; j++)
                 sum[j] = centroids[i * padded + j] + rotated_mean[j];
             bias[i] = kernels::Active().inner_product(sum, sum, padded);
+            const auto radius = static_cast<double>(entries[i].radius);
+            squares += static_cast<double>(bias[i]) + radius * radius;
         }
         model->order_bias = bias;
+        const double norm = std::sqrt(squares / static_cast<double>(lists));
+        model->query_norm = std::isfinite(norm) ? kQueryNorm * norm : 0;
         pfree(sum);
         pfree(rotated_mean);
     }

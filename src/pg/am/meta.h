@@ -90,6 +90,7 @@ struct Model {
     const std::uint8_t* signs;  // rotation state
     const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
     const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
+    double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
     double rows_taken;          // by the last finished scan of this backend; < 0: none

@@ -68,7 +68,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t s
             const ConstFloatSpan row = scan.opclass->values(value);
             if (row.size() == scan.query.size()) {
                 const double distance = scan.opclass->distance(row, scan.query);
-                double key = KeyFromDistance(scan.opclass->metric, distance);
+                double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
                 if (isnan(key)) key = get_float8_infinity();
                 scan.ranked.Push(scan.query_context) = {key, batch[i].tid};
                 ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);

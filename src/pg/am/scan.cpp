@@ -1,8 +1,7 @@
 // ambeginscan, amrescan, amgettuple, amendscan: the cascade from lists to rows, in streaming form.
 //
 //   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below
-//   the
-//            threshold become candidates, for every block a note says what was left behind
+//            the threshold become candidates, and for every block a note says what was left behind
 //   refine   candidates of a list, in page order; each better bound lowers the threshold
 //   rerank   candidates in order of lower bound get their exact distance
 //   return   a row as soon as nothing that is left can be nearer
@@ -352,9 +351,18 @@ void Start(IndexScanDesc desc, Scan& scan) {
         scan.query = scan.opclass->values(key->sk_argument);
         CheckDims(static_cast<int>(dim), static_cast<int>(scan.query.size()));
         const kernels::Kernels& k = kernels::Active();
-        scan.key_shift = KeyShift(scan.opclass->metric,
-                                  k.inner_product(scan.query.data(), scan.query.data(), dim));
-        scan.ordered = Transform(model, scan.query, {rotated, padded});
+        const auto norm_sqr =
+            static_cast<double>(k.inner_product(scan.query.data(), scan.query.data(), dim));
+        ConstFloatSpan query = scan.query;
+        if (model.query_norm > 0 && norm_sqr > 0 && std::isfinite(norm_sqr)) {
+            scan.key_scale = model.query_norm / std::sqrt(norm_sqr);
+            auto* scaled = static_cast<float*>(palloc(dim * sizeof(float)));
+            for (std::size_t i = 0; i < dim; i++)
+                scaled[i] = static_cast<float>(static_cast<double>(query[i]) * scan.key_scale);
+            query = {scaled, dim};
+        }
+        scan.key_shift = KeyShift(scan.opclass->metric, norm_sqr * scan.key_scale * scan.key_scale);
+        scan.ordered = Transform(model, query, {rotated, padded});
     }
     if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
 
@@ -475,6 +483,7 @@ void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     scan.unused = get_float4_infinity();
     scan.last_key = -get_float8_infinity();
     scan.key_shift = 0;
+    scan.key_scale = 1;
     scan.counts = {};
     scan.counts.index = RelationGetRelid(desc->indexRelation);
     scan.counts.stopped = "no more rows wanted";

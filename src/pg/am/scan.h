@@ -108,6 +108,7 @@ struct Scan {
     // the query
     ConstFloatSpan query;  // as given
     double key_shift;      // of estimates and bounds (core/metric.h)
+    double key_scale;      // inner product: by which the query was lengthened; else 1
     bool ordered;          // false: NULL or without direction, any order is right
     quant::PreparedQuery prepared;
     WaitingList* waiting;  // heap of lists not yet probed
