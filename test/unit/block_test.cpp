@@ -268,6 +268,27 @@ bool TooLarge(const Spec& spec, std::size_t count) {
 
 }  // namespace
 
+// Pages, a chain's last one apart, are at least 95 % full of blocks at every dimension.
+TEST(BlockPagesAreFull) {
+    for (const quant::Kind kind : {quant::Kind::kBq, quant::Kind::kSq8, quant::Kind::kSq4}) {
+        for (std::uint32_t dim = 64; dim <= 16000; dim += 64) {
+            const ivf::BlockLayout layout = ivf::MakeLayout({kind, 4, dim});
+            std::uint64_t at = 0, payload = 0;
+            while (at < 100 * ivf::kPayloadBytes) {
+                const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
+                if (room < ivf::kPrefixBytes) at += room;
+                at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
+                      layout.code_bytes;
+                payload += layout.head_bytes + layout.code_bytes;
+            }
+            const double pages = static_cast<double>(at) / ivf::kPayloadBytes;
+            const double full = static_cast<double>(payload) / (pages * ivf::kPageBytes);
+            Where("kind=%d dim=%u", static_cast<int>(kind), dim);
+            CHECK(full >= 0.95);
+        }
+    }
+}
+
 TEST(BlockOffsetsAreTheDrawing) {
     for (std::size_t dim : kDims) {
         const std::size_t n = quant::PaddedDim(dim);
