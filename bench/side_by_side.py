@@ -147,7 +147,8 @@ def measure(data, engine, value, queries):
         \\timing off
         RESET enable_seqscan;
         SELECT count(*) FILTER (WHERE b.v {data.operator} q.v <= kth + 1e-6 * abs(kth)) / ({K} * {queries}.0)
-            FROM result r JOIN {data.name}_query q USING (id) JOIN base b ON b.id = ANY (found)""", engine.database)
+            FROM result r CROSS JOIN unnest(found) AS near JOIN base b ON b.id = near
+            JOIN {data.name}_query q ON q.id = r.id""", engine.database)
     return float(lines[-1]), queries * 1000 / timed_ms(lines)[0]
 
 
@@ -178,10 +179,10 @@ def compare(data, options):
 
 def qps_at(points, recall):
     """Queries per second at a recall, on the straight line between the two points around it; in brackets the
-    first point's if that has a higher recall already."""
-    points = sorted(points)
+    first point's if that has a higher recall already. Points that another one beats in both are left out."""
+    points = sorted(p for p in points if not any(o[0] >= p[0] and o[1] > p[1] for o in points))
     if points[0][0] >= recall:
-        return f"({max(qps for _, qps in points):.0f})"
+        return f"({points[0][1]:.0f})"
     for (low, low_qps), (high, high_qps) in zip(points, points[1:]):
         if low < recall <= high:
             return f"{low_qps + (high_qps - low_qps) * (recall - low) / (high - low):.0f}"

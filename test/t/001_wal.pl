@@ -17,6 +17,8 @@ use Test::More;
 my %codes = (
 	bq1 => "quantizer = 'bq', bits = 1",
 	bq4 => "quantizer = 'bq', bits = 4",
+	pq => "quantizer = 'pq'",
+	sq4 => "quantizer = 'sq4'",
 	sq8 => "quantizer = 'sq8'");
 # dimensions => rows of one round; 2049 is out of line in the table and wider than a page in the index
 my %rows = (3 => 1000, 384 => 300, 2049 => 100);

@@ -79,11 +79,11 @@ sub left_behind
 sub cancelled
 {
 	my ($name, $run, $cancel, $undo) = @_;
-	for my $try (1 .. 20)
+	for my $try (1 .. 10)
 	{
 		my $victim = $run->();
 		# {late} goes from 1 to 1/2.
-		my $late = 1 - ($try - 1) / 38;
+		my $late = 1 - ($try - 1) / 18;
 		my $latency = $node->safe_psql('postgres', $cancel =~ s/\{late\}/$late/r);
 		my ($good) = finish_sql($victim);
 		if (!$good && $latency ne '')
@@ -169,9 +169,9 @@ for my $code ("quantizer = 'bq', bits = 1", "quantizer = 'bq', bits = 4", "quant
 	my $before_scans = left_behind();
 	my %scans = (
 		'one scan of everything' => 'SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> test_vector(5, 128)) AS s',
-		'many scans of everything' => q{SELECT count(*) FROM generate_series(1, 100) AS q, LATERAL
+		'many scans of everything' => q{SELECT count(*) FROM generate_series(1, 30) AS q, LATERAL
 			(SELECT id FROM t ORDER BY v <-> test_vector(q, 128)) AS s},
-		'many short scans' => q{SELECT count(*) FROM generate_series(1, 100000) AS q, LATERAL
+		'many short scans' => q{SELECT count(*) FROM generate_series(1, 5000) AS q, LATERAL
 			(SELECT id FROM t ORDER BY v <-> test_vector(q, 128) LIMIT 10) AS s});
 	for my $scan (sort keys %scans)
 	{
