@@ -25,178 +25,178 @@ use Time::HiRes qw(time);
 my $k = 10;
 
 my $node = new_server('primary', q{
-	shared_buffers = 512MB
-	maintenance_work_mem = 512MB
-	max_wal_size = 8GB
+    shared_buffers = 512MB
+    maintenance_work_mem = 512MB
+    max_wal_size = 8GB
 });
 
 # For each query the distances of its rows, in the order in which they come.
 sub nearest
 {
-	my ($set, $settings) = @_;
-	my $out = $node->safe_psql('postgres', "$settings; SELECT array_to_string(array("
-		  . "SELECT t.v $set->{operator} q.v FROM $set->{name} AS t ORDER BY t.v $set->{operator} q.v LIMIT $k), ' ')"
-		  . " FROM $set->{name}_queries AS q ORDER BY q.id");
-	return [ map { [ split / / ] } split /\n/, $out ];
+    my ($set, $settings) = @_;
+    my $out = $node->safe_psql('postgres', "$settings; SELECT array_to_string(array("
+          . "SELECT t.v $set->{operator} q.v FROM $set->{name} AS t ORDER BY t.v $set->{operator} q.v LIMIT $k), ' ')"
+          . " FROM $set->{name}_queries AS q ORDER BY q.id");
+    return [ map { [ split / / ] } split /\n/, $out ];
 }
 
 my $index_only = 'SET enable_seqscan = off; SET enable_sort = off';
 
 sub recall
 {
-	my ($exact, $found) = @_;
-	my $right = 0;
-	for my $q (0 .. $#$exact)
-	{
-		my $last = $exact->[$q][-1];
-		$right += grep { $_ <= $last } @{ $found->[$q] };
-	}
-	return $right / ($k * @$exact);
+    my ($exact, $found) = @_;
+    my $right = 0;
+    for my $q (0 .. $#$exact)
+    {
+        my $last = $exact->[$q][-1];
+        $right += grep { $_ <= $last } @{ $found->[$q] };
+    }
+    return $right / ($k * @$exact);
 }
 
 sub test_set
 {
-	my ($set) = @_;
-	my $queries = @{ $set->{exact} };
-	is($node->safe_psql('postgres', "SELECT count(*) FROM $set->{name}_queries"), $queries, "$set->{name}: $queries queries");
-	is(scalar(grep { @$_ == $k } @{ $set->{exact} }), $queries, "$set->{name}: each has $k exact answers");
-	for my $code (sort keys %{ $set->{alone} })
-	{
-		my $begin = time;
-		$node->safe_psql('postgres',
-			"CREATE INDEX i ON $set->{name} USING quantvec (v $set->{opclass}) WITH ($set->{codes}{$code})");
-		my $built = time - $begin;
-		my $lists = $node->safe_psql('postgres', "SELECT lists FROM quantvec_index_info('i')");
-		like($node->safe_psql('postgres', "$index_only; EXPLAIN SELECT v $set->{operator} (SELECT v FROM $set->{name}_queries LIMIT 1)"
-				  . " FROM $set->{name} ORDER BY v $set->{operator} (SELECT v FROM $set->{name}_queries LIMIT 1) LIMIT $k"),
-			qr/Index Scan using i/, "$set->{name}, $code: the index is used");
+    my ($set) = @_;
+    my $queries = @{ $set->{exact} };
+    is($node->safe_psql('postgres', "SELECT count(*) FROM $set->{name}_queries"), $queries, "$set->{name}: $queries queries");
+    is(scalar(grep { @$_ == $k } @{ $set->{exact} }), $queries, "$set->{name}: each has $k exact answers");
+    for my $code (sort keys %{ $set->{alone} })
+    {
+        my $begin = time;
+        $node->safe_psql('postgres',
+            "CREATE INDEX i ON $set->{name} USING quantvec (v $set->{opclass}) WITH ($set->{codes}{$code})");
+        my $built = time - $begin;
+        my $lists = $node->safe_psql('postgres', "SELECT lists FROM quantvec_index_info('i')");
+        like($node->safe_psql('postgres', "$index_only; EXPLAIN SELECT v $set->{operator} (SELECT v FROM $set->{name}_queries LIMIT 1)"
+                  . " FROM $set->{name} ORDER BY v $set->{operator} (SELECT v FROM $set->{name}_queries LIMIT 1) LIMIT $k"),
+            qr/Index Scan using i/, "$set->{name}, $code: the index is used");
 
-		my $all = "$index_only; SET quantvec.probes = $lists";
-		my $found = nearest($set, $all);
-		my $recall = recall($set->{exact}, $found);
-		if ($code eq 'sq8')
-		{
-			is_deeply($found, $set->{exact}, "$set->{name}, sq8, all $lists lists: exact for every query");
-		}
-		cmp_ok($recall, '>=', 0.9995, "$set->{name}, $code, all $lists lists: recall $recall");
+        my $all = "$index_only; SET quantvec.probes = $lists";
+        my $found = nearest($set, $all);
+        my $recall = recall($set->{exact}, $found);
+        if ($code eq 'sq8')
+        {
+            is_deeply($found, $set->{exact}, "$set->{name}, sq8, all $lists lists: exact for every query");
+        }
+        cmp_ok($recall, '>=', 0.9995, "$set->{name}, $code, all $lists lists: recall $recall");
 
-		my $alone = recall($set->{exact}, nearest($set, "$all; SET quantvec.rerank = off"));
-		cmp_ok($alone, '>=', $set->{alone}{$code}, "$set->{name}, $code, all $lists lists, without rerank: recall $alone");
+        my $alone = recall($set->{exact}, nearest($set, "$all; SET quantvec.rerank = off"));
+        cmp_ok($alone, '>=', $set->{alone}{$code}, "$set->{name}, $code, all $lists lists, without rerank: recall $alone");
 
-		my ($best, @curve) = (0);
-		for (my $probes = 4; $probes < $lists && $best < 0.99; $probes *= 2)
-		{
-			$best = recall($set->{exact}, nearest($set, "$index_only; SET quantvec.probes = $probes"));
-			push @curve, "$probes: $best";
-		}
-		cmp_ok($best, '>=', 0.99, "$set->{name}, $code: fewer than all lists are enough");
+        my ($best, @curve) = (0);
+        for (my $probes = 4; $probes < $lists && $best < 0.99; $probes *= 2)
+        {
+            $best = recall($set->{exact}, nearest($set, "$index_only; SET quantvec.probes = $probes"));
+            push @curve, "$probes: $best";
+        }
+        cmp_ok($best, '>=', 0.99, "$set->{name}, $code: fewer than all lists are enough");
 
-		my $automatic = recall($set->{exact}, nearest($set, $index_only));
-		diag sprintf '%s, %s: %d queries, %d lists, recall %.4f with all, %.4f without rerank, %.4f with defaults; by probes %s (build %.0f s)',
-		  $set->{name}, $code, $queries, $lists, $recall, $alone, $automatic, join(', ', @curve), $built;
-		$node->safe_psql('postgres', 'DROP INDEX i');
-	}
-	return;
+        my $automatic = recall($set->{exact}, nearest($set, $index_only));
+        diag sprintf '%s, %s: %d queries, %d lists, recall %.4f with all, %.4f without rerank, %.4f with defaults; by probes %s (build %.0f s)',
+          $set->{name}, $code, $queries, $lists, $recall, $alone, $automatic, join(', ', @curve), $built;
+        $node->safe_psql('postgres', 'DROP INDEX i');
+    }
+    return;
 }
 
 my %codes = (
-	'bq 1' => "quantizer = 'bq', bits = 1",
-	'bq 4' => "quantizer = 'bq', bits = 4",
-	sq8 => "quantizer = 'sq8'");
+    'bq 1' => "quantizer = 'bq', bits = 1",
+    'bq 4' => "quantizer = 'bq', bits = 4",
+    sq8 => "quantizer = 'sq8'");
 
 # Rows of fixed size from a file, after its head; `table` gives the bytes of the float for each element.
 sub rows_of
 {
-	my ($handle, $row_bytes, $template, $table, $limit) = @_;
-	return sub {
-		return if defined $limit && $limit-- <= 0;
-		my $got = read $handle, my $row, $row_bytes;
-		return unless $got;
-		die 'the file ends in the middle of a row' unless $got == $row_bytes;
-		return join '', @{$table}[ unpack $template, $row ];
-	};
+    my ($handle, $row_bytes, $template, $table, $limit) = @_;
+    return sub {
+        return if defined $limit && $limit-- <= 0;
+        my $got = read $handle, my $row, $row_bytes;
+        return unless $got;
+        die 'the file ends in the middle of a row' unless $got == $row_bytes;
+        return join '', @{$table}[ unpack $template, $row ];
+    };
 }
 
 my $fashion = '/usr/share/datasets/fashion-mnist';
 SKIP:
 {
-	skip "there is no $fashion (Debian's package dataset-fashion-mnist)", 1 unless -d $fashion;
-	my @bytes = map { be_float($_) } 0 .. 255;
-	my $queries = 200;
-	# In line: exact answers, which need each distance, come ten times as fast as from TOAST.
-	$node->safe_psql('postgres', q{
-		CREATE TABLE fashion (id bigint, v vector(784));
-		ALTER TABLE fashion ALTER v SET STORAGE plain;
-		CREATE TABLE fashion_queries (LIKE fashion INCLUDING STORAGE);
-	});
-	for ([ 'fashion', 'train', undef ], [ 'fashion_queries', 't10k', $queries ])
-	{
-		my ($table, $name, $limit) = @$_;
-		my $images;
-		IO::Uncompress::Gunzip::gunzip("$fashion/$name-images-idx3-ubyte.gz", \$images)
-		  or die $IO::Uncompress::Gunzip::GunzipError;
-		open my $in, '<:raw', \$images or die $!;
-		read $in, my $head, 16;
-		copy_vectors($node, $table, 784, rows_of($in, 784, 'C*', \@bytes, $limit));
-	}
-	my %set = (name => 'fashion', operator => '<->', opclass => 'vector_l2_ops', codes => \%codes,
-		alone => { 'bq 1' => 0.84, 'bq 4' => 0.95, sq8 => 0.99 });
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM fashion'), 60000, 'fashion: all images are loaded');
-	my $begin = time;
-	# The tenth nearest of some rows is no nearer than the tenth nearest of all: what is not beyond it is enough
-	# to look at, and one pass over the table does for all queries.
-	$set{exact} = [ map { [ split / / ] } split /\n/, $node->safe_psql('postgres', qq{
-		WITH bounds AS MATERIALIZED (
-			SELECT q.id, q.v, (SELECT t.v <-> q.v FROM (SELECT v FROM fashion LIMIT 3000) AS t
-			                   ORDER BY 1 LIMIT 1 OFFSET $k - 1) AS d
-			FROM fashion_queries AS q)
-		SELECT array_to_string((array_agg(t.v <-> b.v ORDER BY t.v <-> b.v))[1:$k], ' ')
-		FROM fashion AS t JOIN bounds AS b ON t.v <-> b.v <= b.d GROUP BY b.id ORDER BY b.id}) ];
-	note 'exact answers: ', time - $begin, ' s';
-	test_set(\%set);
-	$node->safe_psql('postgres', 'DROP TABLE fashion');
+    skip "there is no $fashion (Debian's package dataset-fashion-mnist)", 1 unless -d $fashion;
+    my @bytes = map { be_float($_) } 0 .. 255;
+    my $queries = 200;
+    # In line: exact answers, which need each distance, come ten times as fast as from TOAST.
+    $node->safe_psql('postgres', q{
+        CREATE TABLE fashion (id bigint, v vector(784));
+        ALTER TABLE fashion ALTER v SET STORAGE plain;
+        CREATE TABLE fashion_queries (LIKE fashion INCLUDING STORAGE);
+    });
+    for ([ 'fashion', 'train', undef ], [ 'fashion_queries', 't10k', $queries ])
+    {
+        my ($table, $name, $limit) = @$_;
+        my $images;
+        IO::Uncompress::Gunzip::gunzip("$fashion/$name-images-idx3-ubyte.gz", \$images)
+          or die $IO::Uncompress::Gunzip::GunzipError;
+        open my $in, '<:raw', \$images or die $!;
+        read $in, my $head, 16;
+        copy_vectors($node, $table, 784, rows_of($in, 784, 'C*', \@bytes, $limit));
+    }
+    my %set = (name => 'fashion', operator => '<->', opclass => 'vector_l2_ops', codes => \%codes,
+        alone => { 'bq 1' => 0.84, 'bq 4' => 0.95, sq8 => 0.99 });
+    is($node->safe_psql('postgres', 'SELECT count(*) FROM fashion'), 60000, 'fashion: all images are loaded');
+    my $begin = time;
+    # The tenth nearest of some rows is no nearer than the tenth nearest of all: what is not beyond it is enough
+    # to look at, and one pass over the table does for all queries.
+    $set{exact} = [ map { [ split / / ] } split /\n/, $node->safe_psql('postgres', qq{
+        WITH bounds AS MATERIALIZED (
+            SELECT q.id, q.v, (SELECT t.v <-> q.v FROM (SELECT v FROM fashion LIMIT 3000) AS t
+                               ORDER BY 1 LIMIT 1 OFFSET $k - 1) AS d
+            FROM fashion_queries AS q)
+        SELECT array_to_string((array_agg(t.v <-> b.v ORDER BY t.v <-> b.v))[1:$k], ' ')
+        FROM fashion AS t JOIN bounds AS b ON t.v <-> b.v <= b.d GROUP BY b.id ORDER BY b.id}) ];
+    note 'exact answers: ', time - $begin, ' s';
+    test_set(\%set);
+    $node->safe_psql('postgres', 'DROP TABLE fashion');
 }
 
 SKIP:
 {
-	my $folder = $ENV{QUANTVEC_DATA};
-	skip 'QUANTVEC_DATA is not set (folder of wordnet-384)', 1 unless $folder;
-	skip "there is no wordnet-384.base.f16bin in $folder", 1 unless -e "$folder/wordnet-384.base.f16bin";
-	# The float of each half: sign, 5 bits of exponent, 10 of fraction.
-	my @halves = map {
-		my ($sign, $exponent, $fraction) = ($_ >> 15 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
-		be_float($sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24));
-	} 0 .. 65535;
-	my $queries = 1000;
-	my %files;
-	for my $part (qw(base.f16bin query.f16bin gt.ibin))
-	{
-		open $files{$part}, '<:raw', "$folder/wordnet-384.$part" or die "$folder/wordnet-384.$part: $!";
-		read $files{$part}, my $head, 8;
-		$files{"$part size"} = [ unpack 'V V', $head ];
-	}
-	my $rows = $files{'base.f16bin size'}[0];
-	my $dim = $files{'base.f16bin size'}[1];
-	$node->safe_psql('postgres', "CREATE TABLE wordnet (id bigint, v vector($dim)); CREATE TABLE wordnet_queries (LIKE wordnet)");
-	copy_vectors($node, 'wordnet', $dim, rows_of($files{'base.f16bin'}, 2 * $dim, 'v*', \@halves));
-	copy_vectors($node, 'wordnet_queries', $dim, rows_of($files{'query.f16bin'}, 2 * $dim, 'v*', \@halves, $queries));
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM wordnet'), $rows, 'wordnet: all rows are loaded');
+    my $folder = $ENV{QUANTVEC_DATA};
+    skip 'QUANTVEC_DATA is not set (folder of wordnet-384)', 1 unless $folder;
+    skip "there is no wordnet-384.base.f16bin in $folder", 1 unless -e "$folder/wordnet-384.base.f16bin";
+    # The float of each half: sign, 5 bits of exponent, 10 of fraction.
+    my @halves = map {
+        my ($sign, $exponent, $fraction) = ($_ >> 15 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
+        be_float($sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24));
+    } 0 .. 65535;
+    my $queries = 1000;
+    my %files;
+    for my $part (qw(base.f16bin query.f16bin gt.ibin))
+    {
+        open $files{$part}, '<:raw', "$folder/wordnet-384.$part" or die "$folder/wordnet-384.$part: $!";
+        read $files{$part}, my $head, 8;
+        $files{"$part size"} = [ unpack 'V V', $head ];
+    }
+    my $rows = $files{'base.f16bin size'}[0];
+    my $dim = $files{'base.f16bin size'}[1];
+    $node->safe_psql('postgres', "CREATE TABLE wordnet (id bigint, v vector($dim)); CREATE TABLE wordnet_queries (LIKE wordnet)");
+    copy_vectors($node, 'wordnet', $dim, rows_of($files{'base.f16bin'}, 2 * $dim, 'v*', \@halves));
+    copy_vectors($node, 'wordnet_queries', $dim, rows_of($files{'query.f16bin'}, 2 * $dim, 'v*', \@halves, $queries));
+    is($node->safe_psql('postgres', 'SELECT count(*) FROM wordnet'), $rows, 'wordnet: all rows are loaded');
 
-	my %set = (name => 'wordnet', operator => '<=>', opclass => 'vector_cosine_ops', codes => \%codes,
-		alone => { 'bq 1' => 0.70, 'bq 4' => 0.95, sq8 => 0.99 });
-	# Distances of the given ids, as the operator computes them.
-	my $width = $files{'gt.ibin size'}[1];
-	my @pairs = map {
-		my $q = $_;
-		read $files{'gt.ibin'}, my $ids, 4 * $width;
-		map { "($q, $_)" } (unpack 'l<*', $ids)[ 0 .. $k - 1 ];
-	} 0 .. $queries - 1;
-	$node->safe_psql('postgres', 'CREATE TABLE truth (q bigint, id bigint); INSERT INTO truth VALUES ' . join ', ', @pairs);
-	$set{exact} = [ map { [ split / / ] } split /\n/, $node->safe_psql('postgres', q{
-		SELECT string_agg((t.v <=> q.v)::text, ' ' ORDER BY t.v <=> q.v)
-		FROM truth JOIN wordnet AS t USING (id) JOIN wordnet_queries AS q ON q.id = truth.q
-		GROUP BY q.id ORDER BY q.id}) ];
-	test_set(\%set);
+    my %set = (name => 'wordnet', operator => '<=>', opclass => 'vector_cosine_ops', codes => \%codes,
+        alone => { 'bq 1' => 0.70, 'bq 4' => 0.95, sq8 => 0.99 });
+    # Distances of the given ids, as the operator computes them.
+    my $width = $files{'gt.ibin size'}[1];
+    my @pairs = map {
+        my $q = $_;
+        read $files{'gt.ibin'}, my $ids, 4 * $width;
+        map { "($q, $_)" } (unpack 'l<*', $ids)[ 0 .. $k - 1 ];
+    } 0 .. $queries - 1;
+    $node->safe_psql('postgres', 'CREATE TABLE truth (q bigint, id bigint); INSERT INTO truth VALUES ' . join ', ', @pairs);
+    $set{exact} = [ map { [ split / / ] } split /\n/, $node->safe_psql('postgres', q{
+        SELECT string_agg((t.v <=> q.v)::text, ' ' ORDER BY t.v <=> q.v)
+        FROM truth JOIN wordnet AS t USING (id) JOIN wordnet_queries AS q ON q.id = truth.q
+        GROUP BY q.id ORDER BY q.id}) ];
+    test_set(\%set);
 }
 
 log_is_clean($node);

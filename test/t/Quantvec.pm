@@ -21,120 +21,120 @@ our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_a
 # could cost a row in at most one of some hundred runs. Where the rows are given, so is the result: vectors and
 # queries are functions of row numbers, and the build has fixed seeds.
 my $all_lists = q{
-	SET quantvec.probes = 1000000;
-	SET quantvec.epsilon = 6;
+    SET quantvec.probes = 1000000;
+    SET quantvec.epsilon = 6;
 };
 my $by_index = $all_lists . q{
-	SET enable_seqscan = off;
-	SET enable_sort = off;
+    SET enable_seqscan = off;
+    SET enable_sort = off;
 };
 my $by_sort = q{
-	SET enable_indexscan = off;
+    SET enable_indexscan = off;
 };
 
 # A server that is started, with the extension and create_helpers' functions.
 sub new_server
 {
-	my ($name, $settings, %init) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(%init);
-	$node->append_conf('postgresql.conf', "autovacuum = off\njit = off\n" . ($settings // ''));
-	$node->start;
-	create_helpers($node);
-	return $node;
+    my ($name, $settings, %init) = @_;
+    my $node = PostgreSQL::Test::Cluster->new($name);
+    $node->init(%init);
+    $node->append_conf('postgresql.conf', "autovacuum = off\njit = off\n" . ($settings // ''));
+    $node->start;
+    create_helpers($node);
+    return $node;
 }
 
 sub create_helpers
 {
-	my ($node) = @_;
-	$node->safe_psql('postgres', q{
-		CREATE EXTENSION quantvec;
-		-- One of eight centres plus half as much noise: a function of the row's number alone.
-		CREATE FUNCTION test_vector(id bigint, dim integer) RETURNS vector
-		LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-			SELECT array_agg((hashint8extended(j, id % 8) + 0.5::float8 * hashint8extended(j, 1000 + id))
-			                 / 9.3e18::float8)::real[]::vector
-			FROM generate_series(1, dim) AS j $$;
-		-- Waits for a command's phase in a progress view and cancels the command so many milliseconds later
-		-- (NULL: does not). Returns the milliseconds from the cancel to the end of the command; NULL if the
-		-- phase was over before it was seen, or before the cancel took effect.
-		CREATE FUNCTION test_at_phase(progress regclass, wanted text, cancel_after float8) RETURNS numeric
-		LANGUAGE plpgsql AS $$
-		DECLARE
-			seen boolean := false;
-			victim integer;
-			current record;
-			since timestamptz;
-		BEGIN
-			LOOP
-				PERFORM pg_stat_clear_snapshot();
-				EXECUTE format('SELECT pid, phase FROM %s WHERE datname = current_database()', progress) INTO current;
-				EXIT WHEN current.phase = wanted;
-				IF current.pid IS NULL AND seen THEN RETURN NULL; END IF;
-				seen := seen OR current.pid IS NOT NULL;
-			END LOOP;
-			victim := current.pid;
-			since := clock_timestamp();
-			IF cancel_after IS NOT NULL THEN
-				PERFORM pg_sleep(cancel_after / 1000);
-				since := clock_timestamp();
-				PERFORM pg_cancel_backend(victim);
-				LOOP
-					PERFORM pg_stat_clear_snapshot();
-					EXECUTE format('SELECT pid, phase FROM %s WHERE datname = current_database()', progress) INTO current;
-					IF current.phase <> wanted THEN RETURN NULL; END IF;
-					EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = victim AND state = 'active');
-				END LOOP;
-			END IF;
-			RETURN round(extract(epoch FROM clock_timestamp() - since) * 1000, 1);
-		END $$;
-	});
-	return;
+    my ($node) = @_;
+    $node->safe_psql('postgres', q{
+        CREATE EXTENSION quantvec;
+        -- One of eight centres plus half as much noise: a function of the row's number alone.
+        CREATE FUNCTION test_vector(id bigint, dim integer) RETURNS vector
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+            SELECT array_agg((hashint8extended(j, id % 8) + 0.5::float8 * hashint8extended(j, 1000 + id))
+                             / 9.3e18::float8)::real[]::vector
+            FROM generate_series(1, dim) AS j $$;
+        -- Waits for a command's phase in a progress view and cancels the command so many milliseconds later
+        -- (NULL: does not). Returns the milliseconds from the cancel to the end of the command; NULL if the
+        -- phase was over before it was seen, or before the cancel took effect.
+        CREATE FUNCTION test_at_phase(progress regclass, wanted text, cancel_after float8) RETURNS numeric
+        LANGUAGE plpgsql AS $$
+        DECLARE
+            seen boolean := false;
+            victim integer;
+            current record;
+            since timestamptz;
+        BEGIN
+            LOOP
+                PERFORM pg_stat_clear_snapshot();
+                EXECUTE format('SELECT pid, phase FROM %s WHERE datname = current_database()', progress) INTO current;
+                EXIT WHEN current.phase = wanted;
+                IF current.pid IS NULL AND seen THEN RETURN NULL; END IF;
+                seen := seen OR current.pid IS NOT NULL;
+            END LOOP;
+            victim := current.pid;
+            since := clock_timestamp();
+            IF cancel_after IS NOT NULL THEN
+                PERFORM pg_sleep(cancel_after / 1000);
+                since := clock_timestamp();
+                PERFORM pg_cancel_backend(victim);
+                LOOP
+                    PERFORM pg_stat_clear_snapshot();
+                    EXECUTE format('SELECT pid, phase FROM %s WHERE datname = current_database()', progress) INTO current;
+                    IF current.phase <> wanted THEN RETURN NULL; END IF;
+                    EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = victim AND state = 'active');
+                END LOOP;
+            END IF;
+            RETURN round(extract(epoch FROM clock_timestamp() - since) * 1000, 1);
+        END $$;
+    });
+    return;
 }
 
 # The SELECT whose rows are compared: for each of 5 queries the distances of the 10 nearest rows, then all
 # ids that a scan without LIMIT gives, and all distances in the order in which they come.
 sub answer_sql
 {
-	my ($table, $dim, $operator) = @_;
-	return qq{
-		WITH queries AS MATERIALIZED (
-			SELECT q, test_vector(1000000 + q, $dim) AS v FROM generate_series(1, 5) AS q)
-		SELECT 'nearest', q, array(SELECT t.v $operator queries.v FROM $table AS t
-		                           ORDER BY t.v $operator queries.v LIMIT 10)::text
-		FROM queries;
-		SELECT 'all', count(*), count(DISTINCT id), md5(string_agg(id::text, ',' ORDER BY id)),
-		       md5(string_agg(d::text, ','))
-		FROM (SELECT id, v $operator (SELECT test_vector(2000000, $dim)) AS d FROM $table
-		      ORDER BY v $operator (SELECT test_vector(2000000, $dim))) AS everything;
-	};
+    my ($table, $dim, $operator) = @_;
+    return qq{
+        WITH queries AS MATERIALIZED (
+            SELECT q, test_vector(1000000 + q, $dim) AS v FROM generate_series(1, 5) AS q)
+        SELECT 'nearest', q, array(SELECT t.v $operator queries.v FROM $table AS t
+                                   ORDER BY t.v $operator queries.v LIMIT 10)::text
+        FROM queries;
+        SELECT 'all', count(*), count(DISTINCT id), md5(string_agg(id::text, ',' ORDER BY id)),
+               md5(string_agg(d::text, ','))
+        FROM (SELECT id, v $operator (SELECT test_vector(2000000, $dim)) AS d FROM $table
+              ORDER BY v $operator (SELECT test_vector(2000000, $dim))) AS everything;
+    };
 }
 
 # Answers of the table's index; dies if the planner takes another way, because then nothing is tested.
 sub index_answers
 {
-	my ($node, $table, $dim, $operator) = @_;
-	my $sql = answer_sql($table, $dim, $operator // '<->');
-	my $plans = $node->safe_psql('postgres', $by_index . $sql =~ s/\b(WITH|SELECT 'all')/EXPLAIN (COSTS OFF) $1/gr);
-	my $scans = () = $plans =~ /Index Scan using/g;
-	die "no index scan over $table:\n$plans" unless $scans == 2 && $plans !~ /Seq Scan/;
-	return $node->safe_psql('postgres', $by_index . $sql);
+    my ($node, $table, $dim, $operator) = @_;
+    my $sql = answer_sql($table, $dim, $operator // '<->');
+    my $plans = $node->safe_psql('postgres', $by_index . $sql =~ s/\b(WITH|SELECT 'all')/EXPLAIN (COSTS OFF) $1/gr);
+    my $scans = () = $plans =~ /Index Scan using/g;
+    die "no index scan over $table:\n$plans" unless $scans == 2 && $plans !~ /Seq Scan/;
+    return $node->safe_psql('postgres', $by_index . $sql);
 }
 
 sub exact_answers
 {
-	my ($node, $table, $dim, $operator) = @_;
-	return $node->safe_psql('postgres', $by_sort . answer_sql($table, $dim, $operator // '<->'));
+    my ($node, $table, $dim, $operator) = @_;
+    return $node->safe_psql('postgres', $by_sort . answer_sql($table, $dim, $operator // '<->'));
 }
 
 # One check: the index gives what an exact search gives. Returns the answers.
 sub answers_are_exact
 {
-	my ($node, $table, $dim, $name, $operator) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $answers = index_answers($node, $table, $dim, $operator);
-	is($answers, exact_answers($node, $table, $dim, $operator), "$name: index answers are exact");
-	return $answers;
+    my ($node, $table, $dim, $name, $operator) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $answers = index_answers($node, $table, $dim, $operator);
+    is($answers, exact_answers($node, $table, $dim, $operator), "$name: index answers are exact");
+    return $answers;
 }
 
 # ---- in the background ----
@@ -142,63 +142,63 @@ sub answers_are_exact
 # Starts psql; finish_sql gives its exit code, output and errors. An error ends it and shows its SQLSTATE.
 sub start_sql
 {
-	my ($node, @sql) = @_;
-	my %run = (out => '', err => '');
-	$run{handle} = IPC::Run::start(
-		[ $node->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
-			'-d', $node->connstr('postgres'), map { ('-c', $_) } @sql ],
-		'<', \undef, '>', \$run{out}, '2>', \$run{err},
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 3));
-	return \%run;
+    my ($node, @sql) = @_;
+    my %run = (out => '', err => '');
+    $run{handle} = IPC::Run::start(
+        [ $node->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose',
+            '-d', $node->connstr('postgres'), map { ('-c', $_) } @sql ],
+        '<', \undef, '>', \$run{out}, '2>', \$run{err},
+        IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 3));
+    return \%run;
 }
 
 # Starts pgbench with the scripts [weight => text, ...].
 sub start_pgbench
 {
-	my ($node, $options, @scripts) = @_;
-	my %run = (out => '', err => '');
-	my @files;
-	while (my ($weight, $text) = splice @scripts, 0, 2)
-	{
-		my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
-		append_to_file($file, $text);
-		push @files, '-f', "$file\@$weight";
-	}
-	$run{handle} = IPC::Run::start(
-		[ $node->installed_command('pgbench'), '--no-vacuum', @$options, @files, $node->connstr('postgres') ],
-		'<', \undef, '>', \$run{out}, '2>', \$run{err},
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 3));
-	return \%run;
+    my ($node, $options, @scripts) = @_;
+    my %run = (out => '', err => '');
+    my @files;
+    while (my ($weight, $text) = splice @scripts, 0, 2)
+    {
+        my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+        append_to_file($file, $text);
+        push @files, '-f', "$file\@$weight";
+    }
+    $run{handle} = IPC::Run::start(
+        [ $node->installed_command('pgbench'), '--no-vacuum', @$options, @files, $node->connstr('postgres') ],
+        '<', \undef, '>', \$run{out}, '2>', \$run{err},
+        IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 3));
+    return \%run;
 }
 
 # Waits for the end; returns whether it was a good one.
 sub finish_run
 {
-	my ($run) = @_;
-	return $run->{handle}->finish;
+    my ($run) = @_;
+    return $run->{handle}->finish;
 }
 
 # Ends a client whose work is no longer wanted.
 sub stop_run
 {
-	my ($run) = @_;
-	$run->{handle}->signal('TERM');
-	$run->{handle}->finish;
-	return;
+    my ($run) = @_;
+    $run->{handle}->signal('TERM');
+    $run->{handle}->finish;
+    return;
 }
 
 sub finish_sql
 {
-	my ($run) = @_;
-	my $good = $run->{handle}->finish;
-	return ($good, $run->{out}, $run->{err});
+    my ($run) = @_;
+    my $good = $run->{handle}->finish;
+    return ($good, $run->{out}, $run->{err});
 }
 
 # The SQLSTATE of an error that start_sql's psql met, or what it said instead.
 sub sqlstate
 {
-	my ($run) = @_;
-	return $run->{err} =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5}):/ ? $1 : "no error; $run->{err}";
+    my ($run) = @_;
+    return $run->{err} =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5}):/ ? $1 : "no error; $run->{err}";
 }
 
 # ---- vectors from Perl ----
@@ -210,21 +210,21 @@ sub be_float { return pack 'f>', $_[0]; }
 # the next row as one string, or undef at the end.
 sub copy_vectors
 {
-	my ($node, $table, $dim, $next) = @_;
-	my $file = PostgreSQL::Test::Utils::tempdir() . '/vectors.bin';
-	open my $out, '>:raw', $file or die "$file: $!";
-	print $out "PGCOPY\n\xff\r\n\0", pack('N N', 0, 0);
-	my $id = 0;
-	my $head = pack 'N n n', 4 + 4 * $dim, $dim, 0;
-	while (defined(my $floats = $next->()))
-	{
-		print $out pack('n N q>', 2, 8, $id++), $head, $floats;
-	}
-	print $out pack 'n', 0xffff;
-	close $out or die "$file: $!";
-	$node->safe_psql('postgres', "COPY $table (id, v) FROM '$file' (FORMAT binary)");
-	unlink $file;
-	return $id;
+    my ($node, $table, $dim, $next) = @_;
+    my $file = PostgreSQL::Test::Utils::tempdir() . '/vectors.bin';
+    open my $out, '>:raw', $file or die "$file: $!";
+    print $out "PGCOPY\n\xff\r\n\0", pack('N N', 0, 0);
+    my $id = 0;
+    my $head = pack 'N n n', 4 + 4 * $dim, $dim, 0;
+    while (defined(my $floats = $next->()))
+    {
+        print $out pack('n N q>', 2, 8, $id++), $head, $floats;
+    }
+    print $out pack 'n', 0xffff;
+    close $out or die "$file: $!";
+    $node->safe_psql('postgres', "COPY $table (id, v) FROM '$file' (FORMAT binary)");
+    unlink $file;
+    return $id;
 }
 
 # ---- the log ----
@@ -232,17 +232,17 @@ sub copy_vectors
 # The last check of each test: nothing in the server's log says that memory, pins or pages were mistreated.
 sub log_is_clean
 {
-	my (@nodes) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	for my $node (@nodes)
-	{
-		my @bad = grep {
-			/PANIC|TRAP:|signal (?:6|7|8|11)\b|refcount leak|snapshot reference leak|temporary file leak
-			 |inconsistent page found|was not closed|resource was not/x
-		} split /\n/, slurp_file($node->logfile);
-		is(join("\n", @bad), '', 'log of ' . $node->name . ' is clean');
-	}
-	return;
+    my (@nodes) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    for my $node (@nodes)
+    {
+        my @bad = grep {
+            /PANIC|TRAP:|signal (?:6|7|8|11)\b|refcount leak|snapshot reference leak|temporary file leak
+             |inconsistent page found|was not closed|resource was not/x
+        } split /\n/, slurp_file($node->logfile);
+        is(join("\n", @bad), '', 'log of ' . $node->name . ' is clean');
+    }
+    return;
 }
 
 1;
