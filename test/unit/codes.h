@@ -196,6 +196,17 @@ struct Query {
     quant::PreparedQuery prepared = {};
 };
 
+// Standard deviation of a refined estimate that comes from the query's rounding: of the tables' entries
+// (15 of 16 are rounded), and of the integers that the lower bits are multiplied with.
+inline double FineQueryNoise(const Spec& spec, const Query& query, const Row& row) {
+    const double half = 1 << (spec.bits - 1), n = static_cast<double>(spec.padded_dim);
+    double low_squares = 0;
+    for (double u : FineIntegers(spec, row)) low_squares += std::pow(u >= half ? u - half : u, 2);
+    const double tables = half * double{query.prepared.unit} * std::sqrt(n / 4 * 15 / 16 / 12);
+    const double lows = double{query.prepared.refine_unit} * std::sqrt(low_squares / 12);
+    return std::fabs(double{FineFactorsOf(row).scale}) * std::hypot(tables, lows);
+}
+
 // Cuts [0, size) into random pieces of whole 64-byte lines, or leaves it whole; calls f(begin, n).
 template <class F>
 void InPieces(std::size_t size, Random* random, F f) {

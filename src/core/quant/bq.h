@@ -36,7 +36,7 @@ class Bq final : public Quantizer {
         return spec.bits == 1 ? 0 : PlaneBytes(spec) + 3 * sizeof(float);
     }
     std::size_t QueryBytes(const Spec& spec) const override {
-        return std::size_t{spec.padded_dim} * (spec.bits == 1 ? 4 : 6);
+        return TableBytes(spec) + (spec.bits == 1 ? 0 : std::size_t{spec.padded_dim} * 2);
     }
     std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
         return slots == 0 ? 0 : BlockCodeBytes(spec);
@@ -53,6 +53,12 @@ class Bq final : public Quantizer {
                     const std::uint8_t* refine) const override;
 
   private:
+    // The rounding of byte tables is as large as the whole error of a code of 6 bits; from there on
+    // a table entry has 16 bits: all low bytes, then all high bytes.
+    static bool FineTables(const Spec& spec) { return spec.bits >= 6; }
+    static std::size_t TableBytes(const Spec& spec) {
+        return std::size_t{spec.padded_dim} * (FineTables(spec) ? 8 : 4);
+    }
     static std::size_t PlaneBytes(const Spec& spec) {
         return (spec.bits - 1u) * std::size_t{spec.padded_dim} / 8;
     }

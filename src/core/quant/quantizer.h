@@ -70,7 +70,7 @@ struct EncodedRow {
 
 // A query ready for every list of one index. The spans lie in memory that the shell gave.
 struct PreparedQuery {
-    std::span<std::uint8_t> tables;  // bq: 16 bytes for each 4 dimensions
+    std::span<std::uint8_t> tables;  // bq: 16 entries for each 4 dimensions
     std::span<std::int8_t> hi;       // [padded_dim] integer query, 128 * hi + lo
     std::span<std::int8_t> lo;       // [padded_dim]
     float unit;                      // scan: what one step of a block's integer sum means
