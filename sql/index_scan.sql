@@ -131,6 +131,72 @@ RESET quantvec.rerank;
 DROP INDEX t_v;
 CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40);
 
+-- ---- rerank_candidates: so many rows, the best by estimate, are reranked ----
+
+-- the nearest 10 of the first 50 by estimate, whatever the code
+CREATE FUNCTION pg_temp.judge_two_stage(options text, n int, k int, OUT queries bigint, OUT wrong bigint,
+                                        OUT reranked bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+    query record;
+    best int[];
+    given float8[];
+    right_ones float8[];
+BEGIN
+    EXECUTE format('DROP INDEX t_v; CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40, %s)', options);
+    queries := 0;
+    wrong := 0;
+    reranked := '{}';
+    FOR query IN SELECT v FROM q LOOP
+        SET quantvec.rerank = off;
+        SELECT array_agg(id) INTO best FROM (SELECT id FROM t ORDER BY v <-> query.v LIMIT n) s;
+        SET quantvec.rerank = on;
+        PERFORM set_config('quantvec.rerank_candidates', n::text, false);
+        SELECT array_agg(d) INTO given FROM (SELECT v <-> query.v AS d FROM t ORDER BY v <-> query.v LIMIT k) s;
+        reranked := array_append(reranked, (SELECT s.reranked FROM quantvec_last_scan() s));
+        RESET quantvec.rerank_candidates;
+        SELECT array_agg(d) INTO right_ones FROM (SELECT v <-> query.v AS d FROM t WHERE id = ANY (best)
+                                                 ORDER BY (v <-> query.v) + 0 LIMIT k) s;
+        queries := queries + 1;
+        wrong := wrong + (given <> right_ones)::int;
+    END LOOP;
+    SELECT array_agg(DISTINCT r) INTO reranked FROM unnest(reranked) r;
+END
+$$;
+SELECT code, s.* FROM unnest('{bits = 1,bits = 4,bits = 8,quantizer = sq8,quantizer = sq4,quantizer = pq}'::text[]) code,
+    pg_temp.judge_two_stage(code, 50, 10) s;
+SELECT * FROM pg_temp.judge_two_stage('bits = 1', 10, 10);
+SELECT * FROM pg_temp.judge_two_stage('quantizer = sq8', 10, 10);
+-- when more are wanted, the next so many: strict_order drops those that are nearer than what has gone out
+SET quantvec.rerank_candidates = 100;
+SELECT rows < 3000 AS "not all", rows = different AS different, out_of_order, returned + dropped AS returned_or_dropped,
+       stopped FROM pg_temp.scan();
+SELECT reranked FROM quantvec_last_scan();
+SET quantvec.iterative_scan = relaxed_order;
+SELECT rows, different, out_of_order BETWEEN 1 AND 29 AS "some, once a batch at most", returned, dropped, stopped
+    FROM pg_temp.scan();
+RESET quantvec.iterative_scan;
+-- more than there are: exact search
+SET quantvec.rerank_candidates = 5000;
+SELECT rows, out_of_order, returned, dropped, stopped FROM pg_temp.scan();
+SELECT * FROM pg_temp.compare('t', 'v <-> %s', ARRAY(SELECT v FROM q), 10);
+SELECT reranked FROM quantvec_last_scan();
+-- rows that the snapshot does not see are read in vain, and more follow
+RESET quantvec.rerank_candidates;
+BEGIN;
+DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY v <-> (SELECT v FROM q WHERE id = 70005) LIMIT 100);
+SET quantvec.rerank_candidates = 20;
+SELECT s.rows, l.reranked BETWEEN 101 AND 140 AS "those and a few", l.reranked % 20 AS rest
+    FROM pg_temp.scan(5) s, LATERAL (SELECT * FROM quantvec_last_scan() WHERE s.rows > 0) l;
+ROLLBACK;
+-- nothing is reranked for its own sake
+SET quantvec.rerank = off;
+SELECT rows FROM pg_temp.scan(10);
+SELECT reranked FROM quantvec_last_scan();
+RESET quantvec.rerank;
+RESET quantvec.rerank_candidates;
+DROP INDEX t_v;
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40);
+
 -- ---- a condition ----
 
 -- LIMIT 10 of a fiftieth of the rows, of a hundredth behind an OFFSET, and of none: the scan goes on until it has them
@@ -147,6 +213,28 @@ SELECT asked, rows, wrong > 0 AS "some out of order"
     FROM pg_temp.compare('t WHERE category = 7', 'v <-> %s', ARRAY(SELECT v FROM q), 100);
 RESET quantvec.iterative_scan;
 SET quantvec.probes = 40;
+
+-- rows within a distance, nearest first: for each query as far as its nearest row, its sixth and its thirtieth
+CREATE FUNCTION pg_temp.within(query vector, radius float8, OUT given float8[], OUT exact float8[]) LANGUAGE sql AS $$
+    SELECT ARRAY(SELECT v <-> query FROM t WHERE v <-> query < radius ORDER BY v <-> query LIMIT 10),
+           ARRAY(SELECT v <-> query FROM t WHERE v <-> query < radius ORDER BY (v <-> query) + 0 LIMIT 10)
+$$;
+CREATE FUNCTION pg_temp.judge_range(code text, OUT asked bigint, OUT rows bigint, OUT wrong bigint)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('DROP INDEX t_v; CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40, %s)', code);
+    SELECT count(*), sum(cardinality(given)), count(*) FILTER (WHERE given IS DISTINCT FROM exact)
+        INTO asked, rows, wrong
+        FROM (SELECT w.*
+              FROM q, LATERAL (SELECT v <-> q.v AS radius, row_number() OVER (ORDER BY (v <-> q.v) + 0) AS n FROM t) r,
+                   pg_temp.within(q.v, radius) w
+              WHERE n IN (1, 6, 30)) s;
+END
+$$;
+SELECT code, s.* FROM unnest('{bits = 1,bits = 4,quantizer = sq8,quantizer = sq4,quantizer = pq}'::text[]) code,
+    pg_temp.judge_range(code) s;
+DROP INDEX t_v;
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40);
 
 -- ---- joins: one scan, many queries ----
 

@@ -8,6 +8,7 @@ namespace quantvec::pg {
 int setting_probes = 0;
 double setting_epsilon = 0;
 bool setting_rerank = true;
+int setting_rerank_candidates = 0;
 int setting_iterative_scan = kIterativeStrict;
 int setting_max_scan_tuples = -1;
 
@@ -106,6 +107,11 @@ void InitOptions() {
                              "Orders by the exact distance of the table's vectors.",
                              "Off orders by the estimate from the codes and never reads the table.",
                              &setting_rerank, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("quantvec.rerank_candidates",
+                            "Sets how many rows, the best by estimate, are reranked at a time.",
+                            "0 reranks as many as the bounds of the codes require.",
+                            &setting_rerank_candidates, 0, 0, kMaxRerankCandidates, PGC_USERSET, 0,
+                            nullptr, nullptr, nullptr);
     DefineCustomEnumVariable(
         "quantvec.iterative_scan",
         "Sets what happens when more rows are wanted than the probed lists gave.",

@@ -7,6 +7,7 @@
 namespace quantvec::pg {
 
 inline constexpr int kMaxLists = 1000000;
+inline constexpr int kMaxRerankCandidates = 100000;
 
 // Laid out by the server's build_reloptions. What an index is made of is frozen in its metapage;
 // of these only `probes` is read after the build.
@@ -29,11 +30,12 @@ bytea* AmOptions(Datum reloptions, bool validate);
 enum IterativeScan { kIterativeOff, kIterativeStrict, kIterativeRelaxed };
 
 // Settings of the session.
-extern int setting_probes;           // quantvec.probes
-extern double setting_epsilon;       // quantvec.epsilon
-extern bool setting_rerank;          // quantvec.rerank
-extern int setting_iterative_scan;   // quantvec.iterative_scan
-extern int setting_max_scan_tuples;  // quantvec.max_scan_tuples
+extern int setting_probes;             // quantvec.probes
+extern double setting_epsilon;         // quantvec.epsilon
+extern bool setting_rerank;            // quantvec.rerank
+extern int setting_rerank_candidates;  // quantvec.rerank_candidates
+extern int setting_iterative_scan;     // quantvec.iterative_scan
+extern int setting_max_scan_tuples;    // quantvec.max_scan_tuples
 
 // Lists that a scan probes first: the setting, else the index option, else
 // ceil(2.5 sqrt(lists)), which gave recall@10 of about .95 or more on the sets of bench/README.md.

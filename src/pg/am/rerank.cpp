@@ -10,8 +10,8 @@ namespace quantvec::pg {
 namespace {
 
 int CompareHeapPosition(const void* a, const void* b) {
-    return ItemPointerCompare(const_cast<ItemPointer>(&static_cast<const Candidate*>(a)->tid),
-                              const_cast<ItemPointer>(&static_cast<const Candidate*>(b)->tid));
+    return ItemPointerCompare(static_cast<ItemPointer>(const_cast<void*>(a)),
+                              static_cast<ItemPointer>(const_cast<void*>(b)));
 }
 
 void Begin(IndexScanDesc desc, Scan& scan) {
@@ -42,21 +42,22 @@ Datum IndexedValue(Reranker& r, bool* isnull) {
 
 }  // namespace
 
-void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size) {
+void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,
+                 Array<Ranked>& ranked) {
     Reranker& r = scan.reranker;
     if (!r.fetch) Begin(desc, scan);
-    qsort(batch, size, sizeof(Candidate), CompareHeapPosition);
+    qsort(batch, size, sizeof(ItemPointerData), CompareHeapPosition);
     if (size > 1 && get_tablespace_io_concurrency(r.heap->rd_rel->reltablespace) > 0) {
         BlockNumber last = InvalidBlockNumber;
         for (std::size_t i = 0; i < size; i++) {
-            const BlockNumber block = ItemPointerGetBlockNumber(&batch[i].tid);
+            const BlockNumber block = ItemPointerGetBlockNumber(&batch[i]);
             if (block != last) PrefetchBuffer(r.heap, MAIN_FORKNUM, block);
             last = block;
         }
     }
     MemoryContext old = MemoryContextSwitchTo(r.context);
     for (std::size_t i = 0; i < size; i++) {
-        ItemPointerData tid = batch[i].tid;
+        ItemPointerData tid = batch[i];
         bool call_again = false, all_dead = false;
         scan.counts.reranked++;
         if (!table_index_fetch_tuple(r.fetch, &tid, desc->xs_snapshot, r.slot, &call_again,
@@ -70,8 +71,8 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t s
                 const double distance = scan.opclass->distance(row, scan.query);
                 double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
                 if (isnan(key)) key = get_float8_infinity();
-                scan.ranked.Push(scan.query_context) = {key, batch[i].tid};
-                ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+                ranked.Push(scan.query_context) = {key, batch[i]};
+                ivf::HeapSiftUp(ranked.items, ranked.size - 1);
                 scan.exact_keys.Push(static_cast<float>(key + scan.key_shift));
             }
         }

@@ -292,10 +292,10 @@ Candidate PopCandidate(Scan& scan) {
 
 // Takes candidates in order of lower bound and gives them their final distance.
 void RankSome(IndexScanDesc desc, Scan& scan) {
-    Candidate batch[kRerankBatch];
+    ItemPointerData batch[kRerankBatch];
     std::size_t size = 0;
     // Without a distance to the query there is nothing to read the table for.
-    const bool rerank = setting_rerank && scan.ordered;
+    const bool rerank = setting_rerank && scan.ordered && scan.two_stage == 0;
     const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
     const std::size_t want = known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
     // Beyond the first, only rows that can still be among the hinted number.
@@ -310,7 +310,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
             continue;
         }
         if (rerank) {
-            batch[size++] = c;
+            batch[size++] = c.tid;
         } else {
             scan.ranked.Push(scan.query_context) = {KeyOf(scan, c.estimate), c.tid};
             ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
@@ -318,7 +318,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
             size++;
         }
     }
-    if (rerank && size > 0) RerankBatch(desc, scan, batch, size);
+    if (rerank && size > 0) RerankBatch(desc, scan, batch, size, scan.ranked);
 }
 
 // ---- the query ----
@@ -365,6 +365,9 @@ void Start(IndexScanDesc desc, Scan& scan) {
         scan.ordered = Transform(model, query, {rotated, padded});
     }
     if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
+    scan.two_stage =
+        setting_rerank && scan.ordered ? static_cast<std::size_t>(setting_rerank_candidates) : 0;
+    if (scan.two_stage > scan.hint) SetHint(scan, scan.two_stage);
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
     model.layout.quantizer->PrepareQuery(
@@ -411,27 +414,24 @@ bool OpenMore(IndexScanDesc desc, Scan& scan) {
     return true;
 }
 
-// The next row in order, or false at the end.
-bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
+Ranked PopRanked(Array<Ranked>& ranked) {
+    const Ranked row = ranked.items[0];
+    ranked.size = ivf::PopHeap(ranked.items, ranked.size);
+    return row;
+}
+
+// The row that nothing left can be nearer than, or false at the end.
+bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
     const double infinity = get_float8_infinity();
     for (;;) {
         CHECK_FOR_INTERRUPTS();
-        const bool has_ranked = scan.ranked.size > 0;
-        const double exact = has_ranked ? scan.ranked.items[0].key : infinity;
+        const double key = scan.ranked.size > 0 ? scan.ranked.items[0].key : infinity;
         const double bound =
             scan.candidates.size > 0 ? KeyOf(scan, scan.candidates.items[0].lower) : infinity;
         const double unused =
             scan.unused < get_float4_infinity() ? KeyOf(scan, scan.unused) : infinity;
-        if (has_ranked && exact <= bound && exact <= unused) {
-            const Ranked row = scan.ranked.items[0];
-            scan.ranked.size = ivf::PopHeap(scan.ranked.items, scan.ranked.size);
-            if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
-                scan.counts.dropped++;
-                continue;
-            }
-            scan.last_key = row.key;
-            scan.counts.returned++;
-            *tid = row.tid;
+        if (scan.ranked.size > 0 && key <= bound && key <= unused) {
+            row = PopRanked(scan.ranked);
             return true;
         }
         if (scan.candidates.size > 0 && bound <= unused) {
@@ -442,6 +442,43 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
         } else if (!OpenMore(desc, scan)) {
             return false;
         }
+    }
+}
+
+// quantvec.rerank_candidates: the next so many rows in order of estimate get their exact keys.
+void RerankNext(IndexScanDesc desc, Scan& scan) {
+    auto* batch = static_cast<ItemPointerData*>(
+        MemoryContextAlloc(scan.query_context, scan.two_stage * sizeof(ItemPointerData)));
+    std::size_t size = 0;
+    Ranked row;
+    while (size < scan.two_stage && NextRanked(desc, scan, row)) batch[size++] = row.tid;
+    RerankBatch(desc, scan, batch, size, scan.second);
+    pfree(batch);
+}
+
+// The next row in order, or false at the end.
+bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
+    for (;;) {
+        Ranked row;
+        if (scan.two_stage == 0) {
+            if (!NextRanked(desc, scan, row)) return false;
+        } else {
+            // All rows of a batch may be invisible to the snapshot.
+            while (scan.second.size == 0) {
+                const std::int64_t before = scan.counts.reranked;
+                RerankNext(desc, scan);
+                if (scan.counts.reranked == before) return false;
+            }
+            row = PopRanked(scan.second);
+        }
+        if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
+            scan.counts.dropped++;
+            continue;
+        }
+        scan.last_key = row.key;
+        scan.counts.returned++;
+        *tid = row.tid;
+        return true;
     }
 }
 
@@ -478,6 +515,7 @@ void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     scan.open.Reset();
     scan.candidates.Reset();
     scan.ranked.Reset();
+    scan.second.Reset();
     scan.blocks.Reset();
     scan.heaped = 0;
     scan.unused = get_float4_infinity();

@@ -122,7 +122,9 @@ struct Scan {
     ivf::SmallestK exact_keys;
     Array<Candidate> candidates;  // heap by lower bound, once heaped
     std::size_t heaped;           // the first so many candidates are a heap
-    Array<Ranked> ranked;         // heap by key
+    Array<Ranked> ranked;         // heap by key, exact unless rows are ranked by estimate
+    std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
+    Array<Ranked> second;         // of the two-stage search: heap by exact key
     Array<SeenBlock> blocks;
     float unused;     // least unused bound of all blocks
     double last_key;  // of the row returned last
@@ -133,9 +135,10 @@ struct Scan {
     float Threshold() const { return Min(scan_bounds.Threshold(), fine_bounds.Threshold()); }
 };
 
-// Exact keys of candidates, pushed to scan.ranked; rows that the snapshot does not see vanish.
-// Sorts the batch by heap position.
-void RerankBatch(IndexScanDesc desc, Scan& scan, Candidate* batch, std::size_t size);
+// Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish. Sorts
+// the batch by heap position.
+void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,
+                 Array<Ranked>& ranked);
 void EndRerank(Reranker& reranker);
 
 }  // namespace quantvec::pg
