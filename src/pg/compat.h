@@ -30,6 +30,17 @@ inline bool SameFile(const FileId& a, const FileId& b) {
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
+// The snapshot to read TOAST values with.
+#if PG_VERSION_NUM >= 180000
+inline void ToastSnapshot(SnapshotData& snapshot) {
+    snapshot = *get_toast_snapshot();
+}
+#else
+inline void ToastSnapshot(SnapshotData& snapshot) {
+    init_toast_snapshot(&snapshot);
+}
+#endif
+
 // old_snapshot_threshold is gone from version 17.
 #if PG_VERSION_NUM >= 170000
 inline void CheckOldSnapshot(Snapshot, Relation, Page) {}

@@ -4,6 +4,7 @@
 
 #include "core/kernels/kernels.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -118,6 +119,9 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
             CHECK(a.pq_sums != b.pq_sums);
+            CHECK(a.abs_max != b.abs_max);
+            CHECK(a.subset_tables != b.subset_tables);
+            CHECK(a.split_query != b.split_query);
             CHECK(a.hadamard != b.hadamard);
             CHECK(a.butterfly != b.butterfly);
             CHECK(a.flip_scale != b.flip_scale);
@@ -249,6 +253,99 @@ TEST(KernelsHadamardIsTheWalshMatrix) {
                     expected += __builtin_popcountll(i & j) % 2 == 0 ? input[j] : -input[j];
                 CHECK_EQ(x[i], expected);
             }
+        }
+}
+
+TEST(KernelsAbsMax) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : Lengths()) {
+            Where("%s n=%zu", table->name, n);
+            Random random(n);
+            std::vector<float> values = random.Gaussians(n);
+            float expected = 0;
+            for (float& value : values) {
+                // What is not a number counts for nothing.
+                if (random.Below(7) == 0) value = kNan;
+                if (value == value) expected = std::max(expected, std::fabs(value));
+            }
+            Placed<float> x(values, n % 3);
+            CHECK_EQ(table->abs_max(x.data(), n), expected);
+        }
+}
+
+// Entries against sums in double: at most half a step away, and one more where rounding floats
+// decides a tie.
+TEST(KernelsSubsetTables) {
+    for (const Kernels* table : Tables())
+        for (std::size_t groups : {1, 2, 3, 16, 208, 4096})
+            for (float most : {255.0f, 65535.0f}) {
+                Where("%s groups=%zu most=%g", table->name, groups, double{most});
+                Random random(groups);
+                Placed<float> q(random.Gaussians(4 * groups), groups % 3);
+                double widest = 0;
+                for (std::size_t g = 0; g < groups; ++g) {
+                    double range = 0;
+                    for (std::size_t j = 0; j < 4; ++j)
+                        range += std::fabs(double{q.data()[4 * g + j]});
+                    widest = std::max(widest, range);
+                }
+                const float inverse = static_cast<float>(double{most} / widest);
+                std::vector<std::uint8_t> low(16 * groups + 1, 0xA5), high(16 * groups + 1, 0x5A);
+                table->subset_tables(q.data(), groups, inverse, most, low.data() + 1,
+                                     most > 255 ? high.data() + 1 : nullptr);
+                CHECK_EQ(int{low[0]}, 0xA5);
+                CHECK_EQ(int{high[0]}, 0x5A);
+                double worst = 0;
+                int largest = 0;
+                for (std::size_t g = 0; g < groups; ++g)
+                    for (std::size_t k = 0; k < 16; ++k) {
+                        double sum = 0;
+                        for (std::size_t j = 0; j < 4; ++j) {
+                            const double x = q.data()[4 * g + j];
+                            sum += (k >> j & 1 ? x : 0) - std::min(x, 0.0);
+                        }
+                        int entry = low[1 + 16 * g + k];
+                        if (most > 255) entry += high[1 + 16 * g + k] << 8;
+                        worst = std::max(worst, std::fabs(entry - sum * double{inverse}));
+                        largest = std::max(largest, entry);
+                    }
+                CHECK(worst <= 0.5 + 1e-6 * double{most});
+                CHECK_EQ(largest, static_cast<int>(most));
+            }
+    for (const Kernels* table : Tables()) {
+        Where("%s", table->name);
+        const float q[4] = {kNan, 1, -2, kInfinity};
+        std::uint8_t low[16];
+        table->subset_tables(q, 1, 1.0f, 255, low, nullptr);
+        // Sums of a NaN or of infinity are the most; nothing else is touched.
+        CHECK_EQ(int{low[15]}, 255);
+    }
+}
+
+TEST(KernelsSplitQuery) {
+    for (const Kernels* table : Tables())
+        for (std::size_t n : {64, 128, 384, 832, 16384}) {
+            Where("%s n=%zu", table->name, n);
+            Random random(n);
+            std::vector<float> values = random.Gaussians(n);
+            values[3] = kInfinity;
+            values[n - 1] = -1e30f;
+            values[5] = 0;
+            values[7] = 8127.0f / 1000;
+            Placed<float> q(values, n % 5);
+            std::vector<std::int8_t> hi(n + 1, 77), lo(n + 1, 77);
+            table->split_query(q.data(), n, 1000.0f, hi.data() + 1, lo.data() + 1);
+            CHECK_EQ(int{hi[0]}, 77);
+            CHECK_EQ(int{lo[0]}, 77);
+            for (std::size_t i = 0; i < n; ++i) {
+                const int h = hi[i + 1], l = lo[i + 1];
+                CHECK(h >= -64 && h <= 63 && l >= -64 && l <= 63);
+                const double exact = std::clamp(double{q.data()[i]} * 1000, -8127.0, 8127.0);
+                CHECK(std::fabs(128 * h + l - exact) <= 0.5 + 1e-3);
+            }
+            const std::vector<float> none(64, kNan);
+            table->split_query(none.data(), 64, 1.0f, hi.data(), lo.data());
+            for (std::size_t i = 0; i < 64; ++i) CHECK(hi[i] >= -64 && hi[i] <= 63);
         }
 }
 

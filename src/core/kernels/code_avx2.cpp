@@ -184,6 +184,64 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
     __builtin_unreachable();
 }
 
+void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
+                  std::uint8_t* high) {
+    const __m128 scale = _mm_set1_ps(inverse), half = _mm_set1_ps(0.5f);
+    const __m128 limit = _mm_set1_ps(most), zero = _mm_setzero_ps();
+    // min and max give their second operand for what is not a number.
+    const auto entries = [&](__m128 sums) {
+        const __m128 v = _mm_min_ps(_mm_fmadd_ps(sums, scale, half), limit);
+        return _mm_cvttps_epi32(_mm_max_ps(v, zero));
+    };
+    const __m128 has0 = _mm_castsi128_ps(_mm_setr_epi32(0, -1, 0, -1));
+    const __m128 has1 = _mm_castsi128_ps(_mm_setr_epi32(0, 0, -1, -1));
+    for (std::size_t g = 0; g < groups; ++g, q += 4, low += 16) {
+        const __m128 x0 = _mm_set1_ps(q[0]), x1 = _mm_set1_ps(q[1]);
+        const __m128 x2 = _mm_set1_ps(q[2]), x3 = _mm_set1_ps(q[3]);
+        __m128 sum = _mm_sub_ps(zero, _mm_min_ps(x0, zero));
+        sum = _mm_sub_ps(sum, _mm_min_ps(x1, zero));
+        sum = _mm_sub_ps(sum, _mm_min_ps(x2, zero));
+        sum = _mm_sub_ps(sum, _mm_min_ps(x3, zero));
+        // Four subsets of the first two coordinates; then with the third, the fourth, and both.
+        sum = _mm_add_ps(_mm_add_ps(sum, _mm_and_ps(has0, x0)), _mm_and_ps(has1, x1));
+        const __m128 with2 = _mm_add_ps(sum, x2);
+        const __m128i first = _mm_packus_epi32(entries(sum), entries(with2));
+        const __m128i second =
+            _mm_packus_epi32(entries(_mm_add_ps(sum, x3)), entries(_mm_add_ps(with2, x3)));
+        const __m128i byte = _mm_set1_epi16(255);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(low),
+                         _mm_packus_epi16(_mm_and_si128(first, byte), _mm_and_si128(second, byte)));
+        if (high == nullptr) continue;
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(high),
+                         _mm_packus_epi16(_mm_srli_epi16(first, 8), _mm_srli_epi16(second, 8)));
+        high += 16;
+    }
+}
+
+void SplitQuery(const float* q, std::size_t n, float inverse, std::int8_t* hi, std::int8_t* lo) {
+    const __m256 scale = _mm256_set1_ps(inverse);
+    const __m256 largest = _mm256_set1_ps(8127.0f), least = _mm256_set1_ps(-8127.0f);
+    // Packing works on 128-bit lanes: groups of 4 bytes come out as 0 2 4 6 1 3 5 7.
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (std::size_t i = 0; i < n; i += 32) {
+        __m256i upper[4], rest[4];
+        for (std::size_t k = 0; k < 4; ++k) {
+            const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(q + i + 8 * k), scale);
+            const __m256i whole =
+                _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(v, largest), least));
+            upper[k] = _mm256_srai_epi32(_mm256_add_epi32(whole, _mm256_set1_epi32(64)), 7);
+            rest[k] = _mm256_sub_epi32(whole, _mm256_slli_epi32(upper[k], 7));
+        }
+        const auto pack = [&](const __m256i(&x)[4]) {
+            const __m256i bytes =
+                _mm256_packs_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+            return _mm256_permutevar8x32_epi32(bytes, order);
+        };
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(hi + i), pack(upper));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(lo + i), pack(rest));
+    }
+}
+
 std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
                          const float sums[32], float threshold, float lower[32],
                          float estimate[32]) {

@@ -169,6 +169,43 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
     __builtin_unreachable();
 }
 
+void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
+                  std::uint8_t* high) {
+    // Lane k is the subset with the bits of k. min and max give their second operand for what is not
+    // a number.
+    constexpr __mmask16 kHas[4] = {0xAAAA, 0xCCCC, 0xF0F0, 0xFF00};
+    const __m512 scale = _mm512_set1_ps(inverse), half = _mm512_set1_ps(0.5f);
+    const __m512 limit = _mm512_set1_ps(most);
+    for (std::size_t g = 0; g < groups; ++g, q += 4, low += 16) {
+        __m512 sum = _mm512_setzero_ps();
+        for (std::size_t j = 0; j < 4; ++j) {
+            const __m512 x = _mm512_set1_ps(q[j]);
+            sum = _mm512_sub_ps(sum, _mm512_min_ps(x, _mm512_setzero_ps()));
+            sum = _mm512_mask_add_ps(sum, kHas[j], sum, x);
+        }
+        const __m512 v = _mm512_min_ps(_mm512_fmadd_ps(sum, scale, half), limit);
+        const __m512i entry = _mm512_cvttps_epi32(_mm512_max_ps(v, _mm512_setzero_ps()));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(low), _mm512_cvtepi32_epi8(entry));
+        if (high == nullptr) continue;
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(high),
+                         _mm512_cvtepi32_epi8(_mm512_srli_epi32(entry, 8)));
+        high += 16;
+    }
+}
+
+void SplitQuery(const float* q, std::size_t n, float inverse, std::int8_t* hi, std::int8_t* lo) {
+    const __m512 scale = _mm512_set1_ps(inverse);
+    const __m512 largest = _mm512_set1_ps(8127.0f), least = _mm512_set1_ps(-8127.0f);
+    for (std::size_t i = 0; i < n; i += 16) {
+        const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(q + i), scale);
+        const __m512i whole = _mm512_cvtps_epi32(_mm512_max_ps(_mm512_min_ps(v, largest), least));
+        const __m512i upper = _mm512_srai_epi32(_mm512_add_epi32(whole, _mm512_set1_epi32(64)), 7);
+        const __m512i rest = _mm512_sub_epi32(whole, _mm512_slli_epi32(upper, 7));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(hi + i), _mm512_cvtepi32_epi8(upper));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(lo + i), _mm512_cvtepi32_epi8(rest));
+    }
+}
+
 std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
                          const float sums[32], float threshold, float lower[32],
                          float estimate[32]) {

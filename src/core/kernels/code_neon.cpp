@@ -118,6 +118,55 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
     return dot.Total();
 }
 
+void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
+                  std::uint8_t* high) {
+    const float32x4_t zero = vdupq_n_f32(0), limit = vdupq_n_f32(most);
+    // What is not a number becomes `most`: no comparison holds for it.
+    const auto entries = [&](float32x4_t sums) {
+        float32x4_t v = vaddq_f32(vmulq_n_f32(sums, inverse), vdupq_n_f32(0.5f));
+        v = vbslq_f32(vcltq_f32(v, limit), v, limit);
+        return vmovn_u32(vcvtq_u32_f32(vmaxq_f32(v, zero)));
+    };
+    const uint32x4_t has0 = {0, ~0u, 0, ~0u}, has1 = {0, 0, ~0u, ~0u};
+    const auto only = [](uint32x4_t mask, float32x4_t x) {
+        return vreinterpretq_f32_u32(vandq_u32(mask, vreinterpretq_u32_f32(x)));
+    };
+    for (std::size_t g = 0; g < groups; ++g, q += 4, low += 16) {
+        const float32x4_t x0 = vdupq_n_f32(q[0]), x1 = vdupq_n_f32(q[1]);
+        const float32x4_t x2 = vdupq_n_f32(q[2]), x3 = vdupq_n_f32(q[3]);
+        float32x4_t sum = vsubq_f32(zero, vminq_f32(x0, zero));
+        sum = vsubq_f32(sum, vminq_f32(x1, zero));
+        sum = vsubq_f32(sum, vminq_f32(x2, zero));
+        sum = vsubq_f32(sum, vminq_f32(x3, zero));
+        // Four subsets of the first two coordinates; then with the third, the fourth, and both.
+        sum = vaddq_f32(vaddq_f32(sum, only(has0, x0)), only(has1, x1));
+        const float32x4_t with2 = vaddq_f32(sum, x2);
+        const uint16x8_t first = vcombine_u16(entries(sum), entries(with2));
+        const uint16x8_t second =
+            vcombine_u16(entries(vaddq_f32(sum, x3)), entries(vaddq_f32(with2, x3)));
+        vst1q_u8(low, vcombine_u8(vmovn_u16(first), vmovn_u16(second)));
+        if (high == nullptr) continue;
+        vst1q_u8(high, vcombine_u8(vshrn_n_u16(first, 8), vshrn_n_u16(second, 8)));
+        high += 16;
+    }
+}
+
+void SplitQuery(const float* q, std::size_t n, float inverse, std::int8_t* hi, std::int8_t* lo) {
+    const float32x4_t largest = vdupq_n_f32(8127.0f), least = vdupq_n_f32(-8127.0f);
+    for (std::size_t i = 0; i < n; i += 8) {
+        int16x4_t upper[2], rest[2];
+        for (std::size_t k = 0; k < 2; ++k) {
+            const float32x4_t v = vmulq_n_f32(vld1q_f32(q + i + 4 * k), inverse);
+            const int32x4_t whole = vcvtnq_s32_f32(vmaxq_f32(vminq_f32(v, largest), least));
+            const int32x4_t high = vshrq_n_s32(vaddq_s32(whole, vdupq_n_s32(64)), 7);
+            upper[k] = vmovn_s32(high);
+            rest[k] = vmovn_s32(vsubq_s32(whole, vshlq_n_s32(high, 7)));
+        }
+        vst1_s8(hi + i, vmovn_s16(vcombine_s16(upper[0], upper[1])));
+        vst1_s8(lo + i, vmovn_s16(vcombine_s16(rest[0], rest[1])));
+    }
+}
+
 std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
                          const float sums[32], float threshold, float lower[32],
                          float estimate[32]) {

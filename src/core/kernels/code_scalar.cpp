@@ -66,6 +66,39 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
     return std::int64_t{128} * high + low;
 }
 
+void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
+                  std::uint8_t* high) {
+    for (std::size_t g = 0; g < groups; ++g, q += 4, low += 16) {
+        float least = 0;
+        for (std::size_t j = 0; j < 4; ++j)
+            if (q[j] < 0) least += q[j];
+        for (std::size_t k = 0; k < 16; ++k) {
+            float sum = -least;
+            for (std::size_t j = 0; j < 4; ++j)
+                if (k >> j & 1) sum += q[j];
+            float v = sum * inverse + 0.5f;
+            if (!(v < most)) v = most;
+            const auto entry = static_cast<std::uint32_t>(v > 0 ? v : 0.0f);
+            low[k] = static_cast<std::uint8_t>(entry);
+            if (high != nullptr) high[k] = static_cast<std::uint8_t>(entry >> 8);
+        }
+        if (high != nullptr) high += 16;
+    }
+}
+
+void SplitQuery(const float* q, std::size_t n, float inverse, std::int8_t* hi, std::int8_t* lo) {
+    constexpr float kLargest = 8127;  // 63 * 128 + 63
+    for (std::size_t i = 0; i < n; ++i) {
+        float v = q[i] * inverse;
+        if (!(v < kLargest)) v = kLargest;
+        if (!(v > -kLargest)) v = -kLargest;
+        const auto whole = static_cast<std::int32_t>(__builtin_nearbyintf(v));
+        const std::int32_t upper = (whole + 64) >> 7;
+        hi[i] = static_cast<std::int8_t>(upper);
+        lo[i] = static_cast<std::int8_t>(whole - upper * 128);
+    }
+}
+
 std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,
                          const float sums[32], float threshold, float lower[32],
                          float estimate[32]) {

@@ -89,5 +89,23 @@ void PqSums(const std::uint8_t* codes, const float* tables, std::size_t m, float
     for (std::size_t b = 0; b < kBatches; ++b) sum[b].store_unaligned(sums + b * Batch::size);
 }
 
+template <class Batch>
+float AbsMax(const float* x, std::size_t n) {
+    constexpr std::size_t kLanes = Batch::size;
+    Batch most(0.0f);
+    const auto add = [&](const Batch& values) {
+        const Batch magnitudes = Abs(values);
+        most = WhereLess(most, magnitudes, magnitudes, most);
+    };
+    std::size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) add(Batch::load_unaligned(x + i));
+    if (i < n) add(LoadTail<Batch>(x + i, n - i));
+    float lanes[kLanes];
+    most.store_unaligned(lanes);
+    float largest = 0;
+    for (float lane : lanes) largest = lane > largest ? lane : largest;
+    return largest;
+}
+
 }  // namespace
 }  // namespace quantvec::kernels

@@ -48,6 +48,9 @@ struct Kernels {
     // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
     void (*pq_sums)(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]);
 
+    // max |x[i]|, what is not a number left out; 0 for n = 0.
+    float (*abs_max)(const float* x, std::size_t n);
+
     // ---- code-making class ----
     // In-place unnormalised Walsh-Hadamard transform; n a power of two, at least 1.
     void (*hadamard)(float* x, std::size_t n);
@@ -87,6 +90,18 @@ struct Kernels {
     // Returns sum value[i] * (128 * hi[i] + lo[i]). n % 64 == 0, 1 <= bits <= 7.
     std::int64_t (*dot_planes)(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
                                const std::int8_t* lo, std::size_t n);
+
+    // ---- search class: a query as integers ----
+    // Tables for fast_scan: entry k of group g is the sum of those of the 4 coordinates at q + 4 * g
+    // whose bit is set in k, above the least such sum, times `inverse`, rounded, at most `most`
+    // (which also stands for what is not a number) <= 65535. low[16 * g + k] gets its low byte, high
+    // (unless nullptr) its high byte.
+    void (*subset_tables)(const float* q, std::size_t groups, float inverse, float most,
+                          std::uint8_t* low, std::uint8_t* high);
+    // 128 * hi[i] + lo[i] is the integer nearest to q[i] * inverse, within +-8127, so that hi and lo
+    // are in [-64, 63]; n % 64 == 0. What is not a number becomes some such integer.
+    void (*split_query)(const float* q, std::size_t n, float inverse, std::int8_t* hi,
+                        std::int8_t* lo);
 
     // ---- search class: bounds of a block ----
     // Fills lower[32] and estimate[32] and returns the mask of rows whose lower bound is below

@@ -130,36 +130,24 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     prepared.tables = memory.subspan(0, TableBytes(spec));
 
     // Table g has the sum of every subset of four coordinates, in steps of one unit above the
-    // least.
+    // least. (No branch depends on a coordinate: their signs cannot be predicted.)
     float widest = 0, total = 0, least = 0;
     for (std::size_t g = 0; g < groups; g++) {
-        float range = 0;
+        const float* q = query.data() + g * 4;
+        float range = 0, sum = 0;
         for (std::size_t j = 0; j < 4; j++) {
-            const float q = query[g * 4 + j];
-            range += __builtin_fabsf(q);
-            total += q;
-            if (q < 0) least += q;
+            range += __builtin_fabsf(q[j]);
+            sum += q[j];
         }
-        if (range > widest) widest = range;
+        widest = range > widest ? range : widest;
+        total += sum;
+        least += (sum - range) / 2;
     }
     const float most = FineTables(spec) ? 65535.0f : 255.0f;
     const float unit = widest > 0 ? widest / most : 1.0f;
-    const float inverse = 1.0f / unit;
-    for (std::size_t g = 0; g < groups; g++) {
-        const float* q = query.data() + g * 4;
-        float low = 0;
-        for (std::size_t j = 0; j < 4; j++) low += q[j] < 0 ? q[j] : 0.0f;
-        for (unsigned subset = 0; subset < 16; subset++) {
-            float sum = -low;
-            for (unsigned j = 0; j < 4; j++) sum += subset >> j & 1u ? q[j] : 0.0f;
-            float v = sum * inverse + 0.5f;
-            if (!(v <= most)) v = most;
-            const auto entry = static_cast<unsigned>(v > 0 ? v : 0.0f);
-            prepared.tables[g * 16 + subset] = static_cast<std::uint8_t>(entry);
-            if (FineTables(spec))
-                prepared.tables[(groups + g) * 16 + subset] = static_cast<std::uint8_t>(entry >> 8);
-        }
-    }
+    std::uint8_t* tables = prepared.tables.data();
+    kernels::Active().subset_tables(query.data(), groups, 1.0f / unit, most, tables,
+                                    FineTables(spec) ? tables + groups * 16 : nullptr);
     const float half_steps = static_cast<float>(groups) * unit / 2;
     const float spread = epsilon * unit * __builtin_sqrtf(static_cast<float>(groups) / 12);
     prepared.unit = unit;

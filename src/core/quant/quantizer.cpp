@@ -78,22 +78,10 @@ float Tighten(const Spec& spec, float epsilon) {
 float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo) {
     // 63 * 128 + 63: the largest number whose planes both stay within [-64, 63].
     constexpr float kLargest = 8127.0f;
-    float largest = 0;
-    for (float q : query) {
-        const float a = __builtin_fabsf(q);
-        if (a > largest) largest = a;
-    }
+    const kernels::Kernels& k = kernels::Active();
+    const float largest = k.abs_max(query.data(), query.size());
     const float unit = largest > 0 ? largest / kLargest : 1.0f;
-    const float inverse = 1.0f / unit;
-    for (std::size_t i = 0; i < query.size(); i++) {
-        float v = query[i] * inverse;
-        if (!(v <= kLargest)) v = kLargest;
-        if (!(v >= -kLargest)) v = -kLargest;
-        const int n = static_cast<int>(v < 0 ? v - 0.5f : v + 0.5f);
-        const int high = (n + 64) >> 7;
-        hi[i] = static_cast<std::int8_t>(high);
-        lo[i] = static_cast<std::int8_t>(n - high * 128);
-    }
+    k.split_query(query.data(), query.size(), 1.0f / unit, hi.data(), lo.data());
     return unit;
 }
 

@@ -93,6 +93,7 @@ struct Model {
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
+    RecentBuffers recent;       // of the scan and refine pages
     double rows_taken;          // by the last finished scan of this backend; < 0: none
 
     // The cache's own.

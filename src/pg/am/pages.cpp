@@ -30,17 +30,8 @@ bool IsOurs(const LockedPage& page) {
            header->pd_lower <= ivf::kPayloadEnd && page.tail().identity == ivf::kIdentity;
 }
 
-}  // namespace
-
-std::size_t LockedPage::end() const {
-    return reinterpret_cast<PageHeader>(bytes)->pd_lower;
-}
-
-LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
-                    Snapshot snapshot) {
-    LockedPage page = Pin(index, MAIN_FORKNUM, number,
-                          access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
-    if (snapshot) CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
+void CheckOwner(Relation index, const LockedPage& page, const PageOwner& owner) {
+    const BlockNumber number = page.number;
     if (!IsOurs(page)) ReportCorruption(index, number, "the page is not one of this access method");
     const ivf::PageTail& tail = page.tail();
     if (tail.kind != owner.kind) ReportCorruption(index, number, "the page is of another kind");
@@ -48,7 +39,68 @@ LockedPage LockPage(Relation index, BlockNumber number, Access access, const Pag
         ReportCorruption(index, number, "the page belongs to another list");
     if (tail.generation != owner.generation || tail.deleted_at != 0)
         ReportCorruption(index, number, "the page belongs to another generation");
+}
+
+}  // namespace
+
+std::size_t LockedPage::end() const {
+    return reinterpret_cast<PageHeader>(bytes)->pd_lower;
+}
+
+Buffer RecentBuffers::Pin(Relation index, BlockNumber number, MemoryContext context) {
+    // A pin by the short way does not tell the clock sweep that the page is in use, so one in a few
+    // goes the long way.
+    constexpr std::uint32_t kLongWayEvery = 8;
+    if (number < count_ && buffers_[number] != InvalidBuffer && ++turn_ % kLongWayEvery != 0 &&
+        ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, buffers_[number])) {
+        pgstat_count_buffer_read(index);
+        pgstat_count_buffer_hit(index);
+        return buffers_[number];
+    }
+    const Buffer buffer = ReadBuffer(index, number);
+    if (BufferIsLocal(buffer)) return buffer;
+    if (number >= count_) {
+        const BlockNumber count = Max(number + 1, RelationGetNumberOfBlocks(index));
+        buffers_ = static_cast<Buffer*>(
+            buffers_ ? repalloc_huge(buffers_, count * sizeof(Buffer))
+                     : MemoryContextAllocHuge(context, count * sizeof(Buffer)));
+        for (BlockNumber i = count_; i < count; i++) buffers_[i] = InvalidBuffer;
+        count_ = count;
+    }
+    return buffers_[number] = buffer;
+}
+
+const std::uint8_t* RecentBuffers::Guess(BlockNumber number) const {
+    if (number >= count_ || buffers_[number] == InvalidBuffer) return nullptr;
+    return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(buffers_[number]));
+}
+
+LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner) {
+    LockedPage page = Pin(index, MAIN_FORKNUM, number,
+                          access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
+    CheckOwner(index, page, owner);
     return page;
+}
+
+LockedPage ScanPages::Lock(BlockNumber number, const PageOwner& owner) const {
+    LockedPage page;
+    page.buffer = recent->Pin(index, number, recent_context);
+    LockBuffer(page.buffer, BUFFER_LOCK_SHARE);
+    page.number = number;
+    page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
+    CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
+    CheckOwner(index, page, owner);
+    return page;
+}
+
+void ScanPages::Prefetch(BlockNumber number, std::size_t offset, std::size_t size) const {
+    const std::uint8_t* page = recent->Guess(number);
+    if (!page) return;
+    __builtin_prefetch(page);
+    __builtin_prefetch(ivf::TailOf(page));
+    const std::size_t end = Min(offset + size, std::size_t{BLCKSZ});
+    for (std::size_t at = offset & ~std::size_t{63}; at < end; at += 64)
+        __builtin_prefetch(page + at);
 }
 
 void UnlockPage(LockedPage& page) {

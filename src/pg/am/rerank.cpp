@@ -25,6 +25,7 @@ void Begin(IndexScanDesc desc, Scan& scan) {
         r.info = BuildIndexInfo(desc->indexRelation);
         r.estate = CreateExecutorState();
     }
+    BeginToast(r.toast, r.heap, scan.context);
     r.context = AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(old);
 }
@@ -64,14 +65,17 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
                                      &all_dead))
             continue;
         bool isnull = false;
-        const Datum value = IndexedValue(r, &isnull);
+        Datum value = IndexedValue(r, &isnull);
         if (!isnull) {
+            Oid toast_value = InvalidOid;
+            if (const struct varlena* read = ReadToast(r.toast, value, &toast_value))
+                value = PointerGetDatum(read);
             const ConstFloatSpan row = scan.opclass->values(value);
             if (row.size() == scan.query.size()) {
                 const double distance = scan.opclass->distance(row, scan.query);
                 double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
                 if (isnan(key)) key = get_float8_infinity();
-                ranked.Push(scan.query_context) = {key, batch[i]};
+                ranked.Push(scan.query_context) = {key, distance, toast_value, batch[i]};
                 ivf::HeapSiftUp(ranked.items, ranked.size - 1);
                 scan.exact_keys.Push(static_cast<float>(key + scan.key_shift));
             }
@@ -82,10 +86,12 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
     MemoryContextSwitchTo(old);
     ExecClearTuple(r.slot);
     table_index_fetch_reset(r.fetch);
+    ReleaseToast(r.toast);
 }
 
 void EndRerank(Reranker& r) {
     if (!r.fetch) return;
+    EndToast(r.toast);
     ExecDropSingleTupleTableSlot(r.slot);
     table_index_fetch_end(r.fetch);
     if (r.estate) FreeExecutorState(r.estate);

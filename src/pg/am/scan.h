@@ -4,6 +4,8 @@
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
+#include "pg/am/toast.h"
+#include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
 
@@ -52,9 +54,11 @@ struct Candidate {
     bool Before(const Candidate& o) const { return lower < o.lower; }
 };
 
-// A row with its final distance.
+// A row with its final key.
 struct Ranked {
     double key;
+    double distance;  // exact, as the operator gives it; only with a toast_value
+    Oid toast_value;  // the row's vector, if it is stored out of line
     ItemPointerData tid;
     bool Before(const Ranked& o) const {
         if (key != o.key) return key < o.key;
@@ -94,6 +98,7 @@ struct Reranker {
     IndexInfo* info;  // of an expression index; else nullptr
     EState* estate;
     AttrNumber column;  // 0: an expression
+    ToastReader toast;
     MemoryContext context;
 };
 
@@ -102,14 +107,16 @@ struct Scan {
     MemoryContext query_context;  // emptied by every rescan
     Model* model;
     const OpclassInfo* opclass;
+    ScanPages pages;
     Reranker reranker;
     bool started;
 
     // the query
-    ConstFloatSpan query;  // as given
-    double key_shift;      // of estimates and bounds (core/metric.h)
-    double key_scale;      // inner product: by which the query was lengthened; else 1
-    bool ordered;          // false: NULL or without direction, any order is right
+    ConstFloatSpan query;  // as given, in query_context
+    StoredValue stored_query;
+    double key_shift;  // of estimates and bounds (core/metric.h)
+    double key_scale;  // inner product: by which the query was lengthened; else 1
+    bool ordered;      // false: NULL or without direction, any order is right
     quant::PreparedQuery prepared;
     WaitingList* waiting;  // heap of lists not yet probed
     std::size_t waiting_size;
@@ -120,6 +127,7 @@ struct Scan {
     ivf::SmallestK scan_bounds;  // upper bounds from the scan layer
     ivf::SmallestK fine_bounds;  // from the refine layer, or exact keys
     ivf::SmallestK exact_keys;
+    ivf::SmallestK likeliest;     // estimates from the scan layer
     Array<Candidate> candidates;  // heap by lower bound, once heaped
     std::size_t heaped;           // the first so many candidates are a heap
     Array<Ranked> ranked;         // heap by key, exact unless rows are ranked by estimate

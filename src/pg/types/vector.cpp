@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "pg/types/distance.h"
+#include "pg/types/known_distance.h"
 #include "pg/types/text.h"
 
 namespace quantvec::pg {
@@ -45,6 +46,8 @@ Operands GetOperands(FunctionCallInfo fcinfo) {
 
 template <double (*kDistance)(ConstFloatSpan, ConstFloatSpan)>
 Datum DistanceResult(FunctionCallInfo fcinfo) {
+    if (IsKnownDistance(kDistance, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)))
+        PG_RETURN_FLOAT8(known_distance.distance);
     auto [a, b] = GetOperands(fcinfo);
     PG_RETURN_FLOAT8(kDistance(Values(a), Values(b)));
 }
