@@ -40,15 +40,16 @@ DELETE FROM t WHERE id % 7 = 0;
 UPDATE t SET v = (SELECT v FROM t WHERE id = 1) WHERE id = 2;
 SELECT lists, rows, longest_list > 100 AS long FROM quantvec_index_info('t_v');
 REINDEX INDEX t_v;
-SELECT lists, rows, dead_share FROM quantvec_index_info('t_v');
+-- (rows that somebody's older snapshot may still see are indexed)
+SELECT lists, rows >= (SELECT count(*) FROM t) AS enough, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 DELETE FROM t WHERE id % 7 = 1;
 INSERT INTO t SELECT id, id % 10, v FROM pg_temp.vectors(100, 8, 2001);
 REINDEX INDEX CONCURRENTLY t_v;
-SELECT lists, rows, dead_share FROM quantvec_index_info('t_v');
+SELECT lists, rows >= (SELECT count(*) FROM t) AS enough, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 REINDEX TABLE CONCURRENTLY t;
-SELECT lists, rows, dead_share FROM quantvec_index_info('t_v');
+SELECT lists, rows >= (SELECT count(*) FROM t) AS enough, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 
 -- VACUUM FULL builds anew: no dead slots (rows that an older snapshot may still see are kept, and indexed)
@@ -59,7 +60,7 @@ SELECT * FROM pg_temp.judge('t');
 -- CLUSTER by this index is not possible; by another the rows move, and are found where they are
 CLUSTER t USING t_v;
 CLUSTER t USING t_pkey;
-SELECT rows = (SELECT count(*) FROM t) AS same, dead_share FROM quantvec_index_info('t_v');
+SELECT rows >= (SELECT count(*) FROM t) AS enough, dead_share FROM quantvec_index_info('t_v');
 SELECT * FROM pg_temp.judge('t');
 -- a table that is written anew because a column changes; another dimension needs other rows
 ALTER TABLE t ALTER category TYPE bigint;
