@@ -12,12 +12,12 @@ __m256i Load(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
+// The sum of all lanes fits 32 bits: 16,384 products of at most 255 * 64.
 std::int64_t SumLanes(__m256i x) {
-    std::int32_t lane[8];
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lane), x);
-    std::int64_t sum = 0;
-    for (int i = 0; i < 8; ++i) sum += lane[i];
-    return sum;
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+    return _mm_cvtsi128_si32(four);
 }
 
 // <value, hi> and <value, lo> in 8 lanes each. |hi| and |lo| are at most 64, so two products of a

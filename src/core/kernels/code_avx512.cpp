@@ -15,12 +15,9 @@
 namespace quantvec::kernels::avx512 {
 namespace {
 
+// The sum of all lanes fits 32 bits: 16,384 products of at most 255 * 64.
 std::int64_t SumLanes(__m512i x) {
-    std::int32_t lane[16];
-    _mm512_storeu_si512(lane, x);
-    std::int64_t sum = 0;
-    for (int i = 0; i < 16; ++i) sum += lane[i];
-    return sum;
+    return _mm512_reduce_add_epi32(x);
 }
 
 // <value, hi> and <value, lo> in 16 lanes each; dpbusd adds four byte products to 32 bits exactly.

@@ -105,6 +105,28 @@ PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind)
     return reader;
 }
 
+// Makes model->coarse of model->centroids.
+void CodeCentroids(Model* model) {
+    const std::size_t lists = model->meta.lists, padded = model->meta.padded_dim;
+    ivf::CentroidTable& table = model->coarse;
+    table = {{quant::Kind::kSq8, 8, model->meta.padded_dim},
+             lists,
+             static_cast<std::uint8_t*>(MemoryContextAllocExtended(
+                 CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded),
+                 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
+    auto* zeros = static_cast<float*>(palloc0(padded * sizeof(float)));
+    auto* workspace = static_cast<float*>(palloc(padded * sizeof(float)));
+    auto* code = static_cast<std::uint8_t*>(palloc(padded));
+    for (std::size_t i = 0; i < lists; i++) {
+        if (i % 1024 == 0) CHECK_FOR_INTERRUPTS();
+        ivf::PutCentroid(table, i, {model->centroids + i * padded, padded}, {zeros, padded},
+                         {workspace, padded}, {code, padded});
+    }
+    pfree(zeros);
+    pfree(workspace);
+    pfree(code);
+}
+
 void LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
     const std::size_t dim = meta.dim, padded = meta.padded_dim, lists = meta.lists;
@@ -159,6 +181,7 @@ void LoadModel(Relation index, Model* model) {
         tails[i] = entries[i].scan_last;
     }
     model->centroids = centroids;
+    CodeCentroids(model);
     model->entries = entries;
     model->tails = tails;
 

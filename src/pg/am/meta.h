@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/ivf/block.h"
+#include "core/ivf/centroids.h"
 #include "core/ivf/directory.h"
 #include "core/metric.h"
 #include "pg/am/opclass.h"
@@ -89,6 +90,7 @@ struct Model {
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
     const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
+    ivf::CentroidTable coarse;  // the same as codes
     const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids

@@ -233,15 +233,32 @@ bool MayOpenMore(const Scan& scan) {
     return setting_max_scan_tuples < 0 || scan.counts.scanned < setting_max_scan_tuples;
 }
 
+// Takes the nearest list from the heap: one whose own distance is not above any promise.
+WaitingList PopNearest(Scan& scan) {
+    const Model& model = *scan.model;
+    const std::size_t padded = scan.rotated.size();
+    for (;;) {
+        WaitingList& top = scan.waiting[0];
+        if (top.exact) {
+            const WaitingList nearest = top;
+            scan.waiting_size = ivf::PopHeap(scan.waiting, scan.waiting_size);
+            return nearest;
+        }
+        top.order = kernels::Active().l2sqr(scan.rotated.data(),
+                                            model.centroids + top.list * padded, padded);
+        if (model.order_bias) top.order -= model.order_bias[top.list];
+        top.exact = true;
+        ivf::HeapSiftDown(scan.waiting, scan.waiting_size, 0);
+    }
+}
+
 // Opens the next lists, nearest first.
 void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
     for (; lists > 0 && scan.waiting_size > 0 && MayOpenMore(scan); lists--) {
-        const WaitingList next = scan.waiting[0];
-        scan.waiting_size = ivf::PopHeap(scan.waiting, scan.waiting_size);
-        const float base =
-            scan.model->order_bias ? next.order + scan.model->order_bias[next.list] : next.order;
-        ScanList(scan, next.list, base);
+        const WaitingList next = PopNearest(scan);
+        const float* bias = scan.model->order_bias;
+        ScanList(scan, next.list, bias ? next.order + bias[next.list] : next.order);
         if (scan.open.size < kWarmLists) continue;
         RefineFrom(scan, first);
         first = scan.candidates.size;
@@ -373,6 +390,35 @@ std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
     return kSmallHint;
 }
 
+// Fills scan.waiting with all lists, by what the codes of their centroids promise.
+void OrderLists(Scan& scan) {
+    // Standard errors that a promise keeps: one that fails only opens a list a little late.
+    constexpr float kOrderEpsilon = 3;
+    const Model& model = *scan.model;
+    const ivf::CentroidTable& table = model.coarse;
+    const quant::Quantizer& quantizer = quant::Get(table.spec.kind);
+    const std::size_t bytes = quantizer.QueryBytes(table.spec), padded = scan.rotated.size();
+    quant::PreparedQuery prepared;
+    quantizer.PrepareQuery(table.spec, scan.rotated, kOrderEpsilon,
+                           {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, prepared);
+    const float norm_sqr =
+        kernels::Active().inner_product(scan.rotated.data(), scan.rotated.data(), padded);
+    scan.waiting_size = table.lists;
+    scan.waiting = static_cast<WaitingList*>(
+        MemoryContextAllocHuge(scan.query_context, table.lists * sizeof(WaitingList)));
+    for (std::size_t from = 0; from < table.lists; from += quant::kBlockRows) {
+        if (from % 1024 == 0) CHECK_FOR_INTERRUPTS();
+        float lower[quant::kBlockRows];
+        ivf::BoundCentroids(table, prepared, norm_sqr, from / quant::kBlockRows, lower);
+        const std::size_t to = Min(from + quant::kBlockRows, table.lists);
+        for (std::size_t i = from; i < to; i++)
+            scan.waiting[i] = {
+                model.order_bias ? lower[i - from] - model.order_bias[i] : lower[i - from],
+                static_cast<std::uint32_t>(i), false};
+    }
+    ivf::MakeHeap(scan.waiting, scan.waiting_size);
+}
+
 void Start(IndexScanDesc desc, Scan& scan) {
     if (!IsMVCCSnapshot(desc->xs_snapshot))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -420,17 +466,8 @@ void Start(IndexScanDesc desc, Scan& scan) {
     model.layout.quantizer->PrepareQuery(
         model.layout.spec, {rotated, padded}, static_cast<float>(setting_epsilon),
         {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, scan.prepared);
-    scan.waiting_size = model.meta.lists;
-    scan.waiting = static_cast<WaitingList*>(
-        MemoryContextAllocHuge(scan.query_context, model.meta.lists * sizeof(WaitingList)));
-    const kernels::Kernels& k = kernels::Active();
-    for (std::uint32_t i = 0; i < model.meta.lists; i++) {
-        if (i % 1024 == 0) CHECK_FOR_INTERRUPTS();
-        float order = k.l2sqr(rotated, model.centroids + i * padded, padded);
-        if (model.order_bias) order -= model.order_bias[i];
-        scan.waiting[i] = {order, i};
-    }
-    ivf::MakeHeap(scan.waiting, scan.waiting_size);
+    scan.rotated = {rotated, padded};
+    OrderLists(scan);
     MemoryContextSwitchTo(old);
 
     scan.started = true;

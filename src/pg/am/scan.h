@@ -35,8 +35,9 @@ struct OpenList {
 
 // A list waiting to be probed, nearest first.
 struct WaitingList {
-    float order;
+    float order;  // ||q - c||^2, less the bias of its metric: exact, or a bound below it
     std::uint32_t list;
+    bool exact;
     bool Before(const WaitingList& o) const { return order < o.order; }
 };
 
@@ -117,6 +118,7 @@ struct Scan {
     double key_shift;  // of estimates and bounds (core/metric.h)
     double key_scale;  // inner product: by which the query was lengthened; else 1
     bool ordered;      // false: NULL or without direction, any order is right
+    ConstFloatSpan rotated;
     quant::PreparedQuery prepared;
     WaitingList* waiting;  // heap of lists not yet probed
     std::size_t waiting_size;
