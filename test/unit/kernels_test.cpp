@@ -132,6 +132,7 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.fast_scan != b.fast_scan);
             CHECK(a.dot_planes != b.dot_planes);
             CHECK(a.bound_block != b.bound_block);
+            CHECK(a.masked_min != b.masked_min);
         }
 }
 
@@ -320,6 +321,25 @@ TEST(KernelsSubsetTables) {
         // Sums of a NaN or of infinity are the most; nothing else is touched.
         CHECK_EQ(int{low[15]}, 255);
     }
+}
+
+TEST(KernelsMaskedMin) {
+    for (const Kernels* table : Tables())
+        for (int seed = 0; seed < 300; ++seed) {
+            Random random(static_cast<std::size_t>(seed));
+            Placed<float> values(random.Gaussians(32), static_cast<std::size_t>(seed) % 3);
+            if (seed % 5 == 0) values.data()[seed % 32] = -kInfinity;
+            auto mask = static_cast<std::uint32_t>(random.Below(std::size_t{1} << 32));
+            if (seed % 7 == 0) mask &= static_cast<std::uint32_t>(random.Below(1 << 20)) << 5;
+            if (seed == 0) mask = 0;
+            if (seed == 1) mask = ~0u;
+            if (seed >= 2 && seed < 34) mask = 1u << (seed - 2);
+            float expected = kInfinity;
+            for (std::size_t i = 0; i < 32; ++i)
+                if (mask >> i & 1) expected = std::min(expected, values.data()[i]);
+            Where("%s mask=%08x", table->name, mask);
+            CHECK_EQ(table->masked_min(values.data(), mask), expected);
+        }
 }
 
 TEST(KernelsSplitQuery) {

@@ -7,7 +7,8 @@ namespace quantvec::ivf {
 namespace {
 
 constexpr std::size_t kRows = quant::kBlockRows;
-constexpr std::size_t kAddAt = 0, kOffsetAt = 4 * kRows, kScaleAt = 8 * kRows, kErrorAt = 10 * kRows;
+constexpr std::size_t kAddAt = 0, kOffsetAt = 4 * kRows, kScaleAt = 8 * kRows,
+                      kErrorAt = 10 * kRows;
 constexpr std::size_t kFactorBytes = 12 * kRows;
 
 std::size_t BlockBytes(std::size_t padded_dim) {

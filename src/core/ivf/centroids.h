@@ -13,7 +13,7 @@
 namespace quantvec::ivf {
 
 struct CentroidTable {
-    quant::Spec spec;      // sq8
+    quant::Spec spec;  // sq8
     std::size_t lists;
     std::uint8_t* blocks;  // [CentroidTableBytes]
 };

@@ -273,6 +273,21 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
     return selected;
 }
 
+float MaskedMin(const float values[32], std::uint32_t mask) {
+    const __m256 infinity = _mm256_set1_ps(__builtin_inff());
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256 least = infinity;
+    for (std::size_t i = 0; i < 32; i += 8) {
+        const __m256i bits = _mm256_set1_epi32(static_cast<int>(mask >> i));
+        const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(bits, bit), bit);
+        least = _mm256_min_ps(least, _mm256_blendv_ps(infinity, _mm256_loadu_ps(values + i),
+                                                      _mm256_castsi256_ps(set)));
+    }
+    __m128 four = _mm_min_ps(_mm256_castps256_ps128(least), _mm256_extractf128_ps(least, 1));
+    four = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_min_ss(four, _mm_shuffle_ps(four, four, 1)));
+}
+
 }  // namespace quantvec::kernels::avx2
 
 #endif

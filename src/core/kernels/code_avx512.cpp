@@ -235,6 +235,13 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
     return selected;
 }
 
+float MaskedMin(const float values[32], std::uint32_t mask) {
+    const __m512 infinity = _mm512_set1_ps(__builtin_inff());
+    const auto low = static_cast<__mmask16>(mask), high = static_cast<__mmask16>(mask >> 16);
+    return _mm512_reduce_min_ps(_mm512_min_ps(_mm512_mask_loadu_ps(infinity, low, values),
+                                              _mm512_mask_loadu_ps(infinity, high, values + 16)));
+}
+
 }  // namespace quantvec::kernels::avx512
 
 #endif

@@ -197,6 +197,16 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
     return selected;
 }
 
+float MaskedMin(const float values[32], std::uint32_t mask) {
+    const uint32x4_t bit = {1, 2, 4, 8};
+    float32x4_t least = vdupq_n_f32(__builtin_inff());
+    for (std::size_t i = 0; i < 32; i += 4) {
+        const uint32x4_t set = vtstq_u32(vdupq_n_u32(mask >> i), bit);
+        least = vbslq_f32(set, vminq_f32(least, vld1q_f32(values + i)), least);
+    }
+    return vminvq_f32(least);
+}
+
 }  // namespace quantvec::kernels::neon
 
 #endif

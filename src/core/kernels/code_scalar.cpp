@@ -121,4 +121,11 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
     return selected;
 }
 
+float MaskedMin(const float values[32], std::uint32_t mask) {
+    float least = __builtin_inff();
+    for (std::size_t i = 0; i < 32; ++i)
+        if ((mask >> i & 1) != 0 && values[i] < least) least = values[i];
+    return least;
+}
+
 }  // namespace quantvec::kernels::scalar

@@ -109,6 +109,8 @@ struct Kernels {
     std::uint32_t (*bound_block)(const BlockFactors& factors, const BlockScalars& scalars,
                                  const float sums[32], float threshold, float lower[32],
                                  float estimate[32]);
+    // The least of the values whose bit of `mask` is set, none of them NaN; infinity if none is set.
+    float (*masked_min)(const float values[32], std::uint32_t mask);
 };
 
 // The table in use; set once at load, "scalar" before that.

@@ -23,6 +23,7 @@
     std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalars,          \
                              const float sums[32], float threshold, float lower[32],            \
                              float estimate[32]);                                               \
+    float MaskedMin(const float values[32], std::uint32_t mask);                                \
     }
 
 QV_DECLARE_CODE_KERNELS(scalar)
@@ -51,5 +52,5 @@ extern const Kernels kNeonTable;
         .pq_nearest = PqNearest<Batch>, .dot_u8 = isa::DotU8, .dot_u4 = isa::DotU4,           \
         .fast_scan = isa::FastScan, .dot_planes = isa::DotPlanes,                             \
         .subset_tables = isa::SubsetTables, .split_query = isa::SplitQuery,                   \
-        .bound_block = isa::BoundBlock,                                                       \
+        .bound_block = isa::BoundBlock, .masked_min = isa::MaskedMin,                         \
     }

@@ -96,6 +96,7 @@ struct Model {
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
     RecentBuffers recent;       // of the scan and refine pages
+    int warm_batches;           // so many more batches of rows are not asked for ahead
     double rows_taken;          // by the last finished scan of this backend; < 0: none
 
     // The cache's own.

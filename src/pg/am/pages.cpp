@@ -50,7 +50,7 @@ std::size_t LockedPage::end() const {
 Buffer RecentBuffers::Pin(Relation index, BlockNumber number, MemoryContext context) {
     // A pin by the short way does not tell the clock sweep that the page is in use, so one in a few
     // goes the long way.
-    constexpr std::uint32_t kLongWayEvery = 8;
+    constexpr std::uint32_t kLongWayEvery = 16;
     if (number < count_ && buffers_[number] != InvalidBuffer && ++turn_ % kLongWayEvery != 0 &&
         ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, buffers_[number])) {
         pgstat_count_buffer_read(index);

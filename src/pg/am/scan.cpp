@@ -136,13 +136,6 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
 
 // ---- scan ----
 
-// Least lower bound of the rows in `mask`.
-float LeastOf(const float* lower, std::uint32_t mask) {
-    float least = get_float4_infinity();
-    for (; mask != 0; mask &= mask - 1) least = Min(least, lower[__builtin_ctz(mask)]);
-    return least;
-}
-
 // Takes the rows of a block that are below the threshold; `seen` gets what is left behind.
 void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, SeenBlock& seen) {
     const ivf::BlockHead& head = *ivf::HeadAt(block.head);
@@ -165,7 +158,7 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
         if (!isnan(upper)) scan.scan_bounds.Push(upper);
     }
     seen.taken |= block.below;
-    seen.unused = LeastOf(block.lower, block.live & ~seen.taken);
+    seen.unused = kernels::Active().masked_min(block.lower, block.live & ~seen.taken);
     scan.unused = Min(scan.unused, seen.unused);
 }
 
