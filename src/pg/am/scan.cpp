@@ -43,7 +43,7 @@ constexpr std::size_t kWarmLists = 4;
 constexpr std::size_t kRefineAhead = 6;
 
 // So much of a scan page is asked for while the one before it is scored.
-constexpr std::size_t kPrefetchedBytes = 4096;
+constexpr std::size_t kPrefetchedBytes = 2048;
 
 // ---- refine ----
 
@@ -251,6 +251,9 @@ void ProbeLists(Scan& scan, std::size_t lists) {
     for (; lists > 0 && scan.waiting_size > 0 && MayOpenMore(scan); lists--) {
         const WaitingList next = PopNearest(scan);
         const float* bias = scan.model->order_bias;
+        if (lists > 1 && scan.waiting_size > 0)
+            scan.pages.Prefetch(scan.model->entries[scan.waiting[0].list].scan_first, 0,
+                                kPrefetchedBytes);
         ScanList(scan, next.list, bias ? next.order + bias[next.list] : next.order);
         if (scan.open.size < kWarmLists) continue;
         RefineFrom(scan, first);
