@@ -105,15 +105,18 @@ PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind)
     return reader;
 }
 
-// Makes model->coarse of model->centroids.
+}  // namespace
+
 void CodeCentroids(Model* model) {
     const std::size_t lists = model->meta.lists, padded = model->meta.padded_dim;
-    ivf::CentroidTable& table = model->coarse;
-    table = {{quant::Kind::kSq8, 8, model->meta.padded_dim},
-             lists,
-             static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-                 CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded),
-                 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
+    // The caller's, until it is whole.
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec centroids", ALLOCSET_DEFAULT_SIZES);
+    ivf::CentroidTable table = {
+        {quant::Kind::kSq8, 8, model->meta.padded_dim},
+        lists,
+        static_cast<std::uint8_t*>(MemoryContextAllocExtended(
+            context, ivf::CentroidTableBytes(lists, padded), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
     auto* zeros = static_cast<float*>(palloc0(padded * sizeof(float)));
     auto* workspace = static_cast<float*>(palloc(padded * sizeof(float)));
     auto* code = static_cast<std::uint8_t*>(palloc(padded));
@@ -125,7 +128,12 @@ void CodeCentroids(Model* model) {
     pfree(zeros);
     pfree(workspace);
     pfree(code);
+    MemoryContextSetParent(context, model->context);
+    model->coarse = table;
+    model->bytes = MemoryContextMemAllocated(model->context, true);
 }
+
+namespace {
 
 void LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
@@ -181,7 +189,6 @@ void LoadModel(Relation index, Model* model) {
         tails[i] = entries[i].scan_last;
     }
     model->centroids = centroids;
-    CodeCentroids(model);
     model->entries = entries;
     model->tails = tails;
 

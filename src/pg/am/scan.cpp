@@ -386,31 +386,43 @@ std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
     return kSmallHint;
 }
 
-// Fills scan.waiting with all lists, by what the codes of their centroids promise.
+// Fills scan.waiting with all lists: measured in the first scan of a backend, later by what the
+// codes of their centroids promise.
 void OrderLists(Scan& scan) {
     // Standard errors that a promise keeps: one that fails only opens a list a little late.
     constexpr float kOrderEpsilon = 3;
-    const Model& model = *scan.model;
+    Model& model = *scan.model;
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t lists = model.meta.lists, padded = scan.rotated.size();
+    const float* query = scan.rotated.data();
+    const bool coded = model.rows_taken >= 0;
+    if (coded && !model.coarse.blocks) CodeCentroids(&model);
     const ivf::CentroidTable& table = model.coarse;
-    const quant::Quantizer& quantizer = quant::Get(table.spec.kind);
-    const std::size_t bytes = quantizer.QueryBytes(table.spec), padded = scan.rotated.size();
     quant::PreparedQuery prepared;
-    quantizer.PrepareQuery(table.spec, scan.rotated, kOrderEpsilon,
-                           {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, prepared);
-    const float norm_sqr =
-        kernels::Active().inner_product(scan.rotated.data(), scan.rotated.data(), padded);
-    scan.waiting_size = table.lists;
+    if (coded) {
+        const quant::Quantizer& quantizer = quant::Get(table.spec.kind);
+        const std::size_t bytes = quantizer.QueryBytes(table.spec);
+        quantizer.PrepareQuery(table.spec, scan.rotated, kOrderEpsilon,
+                               {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, prepared);
+    }
+    const float norm_sqr = k.inner_product(query, query, padded);
+    scan.waiting_size = lists;
     scan.waiting = static_cast<WaitingList*>(
-        MemoryContextAllocHuge(scan.query_context, table.lists * sizeof(WaitingList)));
-    for (std::size_t from = 0; from < table.lists; from += quant::kBlockRows) {
+        MemoryContextAllocHuge(scan.query_context, lists * sizeof(WaitingList)));
+    for (std::size_t from = 0; from < lists; from += quant::kBlockRows) {
         if (from % 1024 == 0) CHECK_FOR_INTERRUPTS();
-        float lower[quant::kBlockRows];
-        ivf::BoundCentroids(table, prepared, norm_sqr, from / quant::kBlockRows, lower);
-        const std::size_t to = Min(from + quant::kBlockRows, table.lists);
+        const std::size_t to = Min(from + quant::kBlockRows, lists);
+        float order[quant::kBlockRows];
+        if (coded) {
+            ivf::BoundCentroids(table, prepared, norm_sqr, from / quant::kBlockRows, order);
+        } else {
+            for (std::size_t i = from; i < to; i++)
+                order[i - from] = k.l2sqr(query, model.centroids + i * padded, padded);
+        }
         for (std::size_t i = from; i < to; i++)
             scan.waiting[i] = {
-                model.order_bias ? lower[i - from] - model.order_bias[i] : lower[i - from],
-                static_cast<std::uint32_t>(i), false};
+                model.order_bias ? order[i - from] - model.order_bias[i] : order[i - from],
+                static_cast<std::uint32_t>(i), !coded};
     }
     ivf::MakeHeap(scan.waiting, scan.waiting_size);
 }
