@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""How the index grows: build, memory, size and queries over tables of generated vectors of 768 dimensions.
+
+    bench/scale.py [--rows 10000,100000,1000000] [--options "bits = 4"] [--results FOLDER]
+
+The PG* variables name a server on this machine, as superuser; the database bench_scale is made anew. Needs numpy.
+
+The data, the same for everybody: 2,000 clusters. A centre is normal with variance i^-0.5 along axis i (a power-law
+spectrum); a row is a centre, drawn with a frequency that falls with the square root of its rank, plus 0.9 times a
+vector of the same spectrum; then all is turned by one random rotation and brought to unit length. Queries are drawn
+in the same way and are no rows. Cosine distance, seed 1."""
+
+import argparse
+import os
+import re
+import shlex
+import sys
+import time
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "scripts"))
+from report import Report, machine, source_tree
+from vectors import copy, int4, psql, timed_ms
+import struct
+
+DIM, CLUSTERS, QUERIES, K = 768, 2000, 500, 10
+DATABASE = "bench_scale"
+MEMORY = "1GB"  # maintenance_work_mem
+WORKERS = 2
+RECALL = 0.95
+
+
+class Generator:
+    """Rows in portions of any size; the same rows whatever the portions."""
+
+    PORTION = 10000
+
+    def __init__(self):
+        random = np.random.default_rng(1)
+        self.spread = (np.arange(1, DIM + 1) ** -0.25).astype(np.float32)
+        self.centres = random.standard_normal((CLUSTERS, DIM), dtype=np.float32) * self.spread
+        self.turn = np.linalg.qr(random.standard_normal((DIM, DIM)))[0].astype(np.float32)
+        weights = np.arange(1, CLUSTERS + 1) ** -0.5
+        self.weights = weights / weights.sum()
+
+    def portion(self, number, count=PORTION):
+        random = np.random.default_rng((1, number))
+        cluster = random.choice(CLUSTERS, count, p=self.weights)
+        x = self.centres[cluster] + 0.9 * random.standard_normal((count, DIM), dtype=np.float32) * self.spread
+        x = x @ self.turn
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def rows(self, count):
+        for number in range(-(-count // self.PORTION)):
+            yield self.portion(number)[:count - number * self.PORTION]
+
+
+def load(table, portions):
+    """(id int, v vector): encoded by numpy, since millions of rows are slow otherwise."""
+    def encoded():
+        at = 0
+        for x in portions:
+            for number, row in enumerate(x.astype(">f4")):
+                yield [int4(at + number), struct.pack(">hh", DIM, 0) + row.tobytes()]
+            at += len(x)
+    psql(f"CREATE TABLE {table} (id int, v vector({DIM}))", DATABASE)
+    copy(table, "id, v", encoded(), DATABASE)
+
+
+def kth_similarity(generator, rows, queries):
+    """For each query the cosine of the row at rank K."""
+    best = np.full((len(queries), K), -2, np.float32)
+    for x in generator.rows(rows):
+        best = np.sort(np.concatenate([best, queries @ x.T], axis=1), axis=1)[:, -K:]
+    return best[:, 0]
+
+
+def build(options):
+    """Seconds, MiB of the index, lists, and MB of memory at the peak of the leader and its workers together."""
+    lines = psql(f"""SET maintenance_work_mem = '{MEMORY}'; SET max_parallel_maintenance_workers = {WORKERS};
+        CREATE INDEX items_v ON items USING quantvec (v vector_cosine_ops){options} \\g
+        SELECT pg_relation_size('items_v') / 1048576.0;
+        SELECT lists FROM quantvec_index_info('items_v')""".replace("CREATE INDEX", "\n\\timing on\nCREATE INDEX")
+        .replace("\\g\n", ";\n\\timing off\n"), DATABASE)
+    return timed_ms(lines)[0] / 1000, float(lines[-2]), int(lines[-1])
+
+
+class PeakMemory:
+    """Samples the anonymous memory of the server's processes that build, as /proc tells it."""
+
+    def __enter__(self):
+        import threading
+        self.peak, self.stop = 0, False
+
+        def watch():
+            while not self.stop:
+                total = 0
+                for pid in filter(str.isdigit, os.listdir("/proc")):
+                    try:
+                        with open(f"/proc/{pid}/cmdline", "rb") as file:
+                            name = file.read()
+                        if b"CREATE INDEX" in name or b"parallel worker" in name:
+                            with open(f"/proc/{pid}/status") as file:
+                                total += int(re.search(r"RssAnon:\s+(\d+)", file.read())[1])
+                    except (OSError, TypeError):
+                        pass
+                self.peak = max(self.peak, total)
+                time.sleep(0.05)
+        self.thread = threading.Thread(target=watch)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        self.thread.join()
+
+
+def search(probes):
+    """Recall, queries per second, and rows scanned, refined and reranked for one query (mean of 100)."""
+    setting = f"SET jit = off; SET max_parallel_workers_per_gather = 0; SET quantvec.probes = {probes};"
+    nearest = f"SELECT b.id FROM items b ORDER BY b.v <=> q.v LIMIT {K}"
+    lines = psql(f"""{setting} SET enable_seqscan = off;
+        CREATE TEMP TABLE warm AS SELECT q.id, ARRAY({nearest}) AS found FROM queries q;
+        \\timing on
+        CREATE TEMP TABLE result AS SELECT q.id, ARRAY({nearest}) AS found FROM queries q;
+        \\timing off
+        SELECT count(*) FILTER (WHERE 1 - (b.v <=> q.v) >= kth - 1e-5) / ({K} * {QUERIES}.0)
+            FROM result r CROSS JOIN unnest(found) AS near JOIN items b ON b.id = near JOIN queries q ON q.id = r.id;
+        CREATE FUNCTION pg_temp.counts(OUT scanned float8, OUT refined float8, OUT reranked float8)
+            LANGUAGE plpgsql AS $$
+        DECLARE
+            query record;
+            c record;
+        BEGIN
+            scanned := 0; refined := 0; reranked := 0;
+            FOR query IN SELECT v FROM queries WHERE id < 100 LOOP
+                PERFORM id FROM items b ORDER BY b.v <=> query.v LIMIT {K};
+                SELECT * INTO c FROM quantvec_last_scan();
+                scanned := scanned + c.scanned / 100.0;
+                refined := refined + c.refined / 100.0;
+                reranked := reranked + c.reranked / 100.0;
+            END LOOP;
+        END $$;
+        SELECT * FROM pg_temp.counts()""", DATABASE)
+    counts = [float(x) for x in lines[-1].split("|")]
+    return float(lines[-2]), QUERIES * 1000 / timed_ms(lines)[0], *counts
+
+
+def planned():
+    """What the planner takes with its own settings: an index scan?"""
+    plan = psql(f"EXPLAIN SELECT id FROM items ORDER BY v <=> (SELECT v FROM queries WHERE id = 1) LIMIT {K}", DATABASE)
+    return "index" if any("items_v" in line for line in plan) else "no index"
+
+
+def say(text):
+    print(f"==> {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="10000,100000,1000000", help="sizes, with commas (%(default)s)")
+    parser.add_argument("--options", default="", help="of the index, as in WITH (...)")
+    parser.add_argument("--results", help="folder for the table; only printed without it")
+    arguments = parser.parse_args()
+    options = f" WITH ({arguments.options})" if arguments.options else ""
+
+    generator = Generator()
+    queries = generator.portion(10 ** 9, QUERIES)
+    psql(f"DROP DATABASE IF EXISTS {DATABASE}")
+    psql(f"CREATE DATABASE {DATABASE}")
+    psql("CREATE EXTENSION quantvec", DATABASE)
+    lines = [f"# Growth, {time.strftime('%Y-%m-%d')}", "", f"    {shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])}", "",
+             f"- {machine()}; PostgreSQL {psql('SHOW server_version')[0]}; source tree of quantvec at {source_tree()}",
+             f"- maintenance_work_mem = {MEMORY}, {WORKERS} workers; one connection, warm, k = {K}, {QUERIES} queries, "
+             f"the least number of probes of a series that reaches recall {RECALL}", "- the data: see `scale.py`", "",
+             "| rows | build s | peak MB | index MiB | lists | probes | recall | QPS | rows scanned | refined | reranked | planner takes |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    for rows in map(int, arguments.rows.split(",")):
+        say(f"{rows:,} rows: loading")
+        psql("DROP TABLE IF EXISTS items, queries", DATABASE)
+        load("items", generator.rows(rows))
+        psql("ALTER TABLE items ADD PRIMARY KEY (id); VACUUM ANALYZE items", DATABASE)
+        psql(f"CREATE TABLE queries (id int, v vector({DIM}), kth float8); ALTER TABLE queries ALTER v SET STORAGE PLAIN",
+             DATABASE)
+        kth = kth_similarity(generator, rows, queries)
+        copy("queries", "id, v, kth", ([int4(n), struct.pack(">hh", DIM, 0) + q.astype(">f4").tobytes(),
+                                        struct.pack(">d", float(s))] for n, (q, s) in enumerate(zip(queries, kth))), DATABASE)
+        psql("ANALYZE queries", DATABASE)
+        say(f"{rows:,} rows: building")
+        with PeakMemory() as memory:
+            seconds, mib, lists = build(options)
+        say(f"{rows:,} rows: built in {seconds:.1f} s, {memory.peak / 1000:.0f} MB")
+        probes = 1
+        while True:
+            recall, qps, scanned, refined, reranked = search(probes)
+            say(f"{rows:,} rows: {probes} probes, recall {recall:.4f}, {qps:.0f} queries/s")
+            if recall >= RECALL or probes >= lists:
+                break
+            probes = min(lists, max(probes + 1, round(probes * 1.3)))
+        lines.append(f"| {rows:,} | {seconds:.1f} | {memory.peak / 1000:.0f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | "
+                     f"{qps:.0f} | {scanned:.0f} ({100 * scanned / rows:.2f} %) | {refined:.0f} | {reranked:.1f} | {planned()} |")
+        print("\n".join(lines), flush=True)
+    if arguments.results:
+        os.makedirs(arguments.results, exist_ok=True)
+        with open(os.path.join(arguments.results, "scale.md"), "w") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
