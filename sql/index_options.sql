@@ -98,7 +98,7 @@ BEGIN
     RETURN (quantvec_last_scan()).lists;
 END
 $$;
--- automatic: ceil(2.5 * sqrt(lists))
+-- automatic: ceil(3 * sqrt(lists))
 SHOW quantvec.probes;
 SELECT pg_temp.lists_probed();
 -- the index option, changed without a rebuild

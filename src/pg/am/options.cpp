@@ -66,7 +66,7 @@ bytea* AmOptions(Datum reloptions, bool validate) {
 
 int ProbesFor(int index_probes, int lists) {
     int probes = setting_probes > 0 ? setting_probes : index_probes;
-    if (probes <= 0) probes = static_cast<int>(ceil(2.5 * sqrt(static_cast<double>(lists))));
+    if (probes <= 0) probes = static_cast<int>(ceil(3 * sqrt(static_cast<double>(lists))));
     return Min(probes, lists);
 }
 
@@ -96,7 +96,7 @@ void InitOptions() {
         kMaxLists, ShareUpdateExclusiveLock);
 
     DefineCustomIntVariable("quantvec.probes", "Sets the number of lists that a scan probes.",
-                            "0 takes the index option, or else ceil(2.5 * sqrt(lists)).",
+                            "0 takes the index option, or else ceil(3 * sqrt(lists)).",
                             &setting_probes, 0, 0, kMaxLists, PGC_USERSET, 0, nullptr, nullptr,
                             nullptr);
     DefineCustomRealVariable(
