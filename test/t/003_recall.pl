@@ -74,11 +74,9 @@ sub test_set
         my $all = "$index_only; SET quantvec.probes = $lists";
         my $found = nearest($set, $all);
         my $recall = recall($set->{exact}, $found);
-        if ($code eq 'sq8')
-        {
-            is_deeply($found, $set->{exact}, "$set->{name}, sq8, all $lists lists: exact for every query");
-        }
         cmp_ok($recall, '>=', 0.9995, "$set->{name}, $code, all $lists lists: recall $recall");
+        is_deeply(nearest($set, "$all; SET quantvec.epsilon = 6"), $set->{exact},
+            "$set->{name}, $code, all $lists lists, epsilon 6: exact for every query");
 
         my $alone = recall($set->{exact}, nearest($set, "$all; SET quantvec.rerank = off"));
         cmp_ok($alone, '>=', $set->{alone}{$code}, "$set->{name}, $code, all $lists lists, without rerank: recall $alone");
@@ -92,6 +90,7 @@ sub test_set
         cmp_ok($best, '>=', 0.99, "$set->{name}, $code: fewer than all lists are enough");
 
         my $automatic = recall($set->{exact}, nearest($set, $index_only));
+        cmp_ok($automatic, '>=', 0.95, "$set->{name}, $code, default settings: recall $automatic");
         diag sprintf '%s, %s: %d queries, %d lists, recall %.4f with all, %.4f without rerank, %.4f with defaults; by probes %s (build %.0f s)',
           $set->{name}, $code, $queries, $lists, $recall, $alone, $automatic, join(', ', @curve), $built;
         $node->safe_psql('postgres', 'DROP INDEX i');
@@ -102,7 +101,11 @@ sub test_set
 my %codes = (
     'bq 1' => "quantizer = 'bq', bits = 1",
     'bq 4' => "quantizer = 'bq', bits = 4",
-    sq8 => "quantizer = 'sq8'");
+    'bq 8' => "quantizer = 'bq', bits = 8",
+    sq8 => "quantizer = 'sq8'",
+    sq4 => "quantizer = 'sq4'",
+    pq => "quantizer = 'pq'",
+    'pq 32' => "quantizer = 'pq', pq_m = 32");
 
 # Rows of fixed size from a file, after its head; `table` gives the bytes of the float for each element.
 sub rows_of
@@ -140,7 +143,7 @@ SKIP:
         copy_vectors($node, $table, 784, rows_of($in, 784, 'C*', \@bytes, $limit));
     }
     my %set = (name => 'fashion', operator => '<->', opclass => 'vector_l2_ops', codes => \%codes,
-        alone => { 'bq 1' => 0.84, 'bq 4' => 0.95, sq8 => 0.99 });
+        alone => { 'bq 1' => 0.84, 'bq 4' => 0.96, 'bq 8' => 0.99, sq8 => 0.99, sq4 => 0.96, pq => 0.82, 'pq 32' => 0.5 });
     is($node->safe_psql('postgres', 'SELECT count(*) FROM fashion'), 60000, 'fashion: all images are loaded');
     my $begin = time;
     # The tenth nearest of some rows is no nearer than the tenth nearest of all: what is not beyond it is enough
@@ -167,7 +170,7 @@ SKIP:
         my ($sign, $exponent, $fraction) = ($_ >> 15 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
         be_float($sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24));
     } 0 .. 65535;
-    my $queries = 1000;
+    my $queries = 500;
     my %files;
     for my $part (qw(base.f16bin query.f16bin gt.ibin))
     {
@@ -183,7 +186,7 @@ SKIP:
     is($node->safe_psql('postgres', 'SELECT count(*) FROM wordnet'), $rows, 'wordnet: all rows are loaded');
 
     my %set = (name => 'wordnet', operator => '<=>', opclass => 'vector_cosine_ops', codes => \%codes,
-        alone => { 'bq 1' => 0.70, 'bq 4' => 0.95, sq8 => 0.99 });
+        alone => { 'bq 1' => 0.70, 'bq 4' => 0.95, 'bq 8' => 0.99, sq8 => 0.99, sq4 => 0.94, pq => 0.72, 'pq 32' => 0.63 });
     # Distances of the given ids, as the operator computes them.
     my $width = $files{'gt.ibin size'}[1];
     my @pairs = map {
