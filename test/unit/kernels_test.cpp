@@ -118,6 +118,7 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.inner_product != b.inner_product);
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
+            CHECK(a.tile_scores != b.tile_scores);
             CHECK(a.pq_sums != b.pq_sums);
             CHECK(a.abs_max != b.abs_max);
             CHECK(a.subset_tables != b.subset_tables);
@@ -198,6 +199,56 @@ TEST(KernelsFloatCarryInfinityAndNan) {
 }
 
 // Small integers are exact; with Gaussian tables, m additions round.
+// Every number of rows up to two strips and more, each row at its own odd address.
+TEST(KernelsTileScores) {
+    constexpr std::size_t kColumns = kernels::kTileColumns;
+    for (const Kernels* table : Tables())
+        for (std::size_t dim : {0, 1, 2, 7, 64, 130, 768})
+            for (std::size_t n = 0; n <= 19; ++n) {
+                Random random(dim * 20 + n);
+                Placed<float> tile(random.Gaussians(dim * kColumns), 1);
+                Placed<float> norms(random.Gaussians(kColumns), 1);
+                std::vector<Placed<float>> storage;
+                for (std::size_t i = 0; i < n; ++i)
+                    storage.emplace_back(random.Gaussians(dim), i % 3);
+                std::vector<const float*> rows;
+                for (Placed<float>& row : storage) rows.push_back(row.data());
+                Placed<float> scores(std::vector<float>(n * kColumns, kNan), 1);
+                table->tile_scores(rows.data(), n, tile.data(), norms.data(), dim, scores.data());
+                for (std::size_t i = 0; i < n; ++i)
+                    for (std::size_t k = 0; k < kColumns; ++k) {
+                        Where("%s dim=%zu n=%zu row=%zu column=%zu", table->name, dim, n, i, k);
+                        const reference::Sum expected = reference::TileScore(
+                            rows[i], tile.data(), norms.data()[k], dim, kColumns, k);
+                        // One rounding a term and three at the end.
+                        CHECK_NEAR(scores.data()[i * kColumns + k], expected.value,
+                                   (static_cast<double>(dim) + 3) * 0x1p-24 * expected.magnitude);
+                    }
+            }
+}
+
+// A column that is not a number spoils its own scores only, and so does a row.
+TEST(KernelsTileScoresKeepNanApart) {
+    constexpr std::size_t kColumns = kernels::kTileColumns, kDim = 5, kRows = 9;
+    for (const Kernels* table : Tables()) {
+        std::vector<float> tile(kDim * kColumns, 1), norms(kColumns, 1), data(kRows * kDim, 1);
+        tile[2 * kColumns + 7] = kNan;
+        norms[20] = kInfinity;
+        data[4 * kDim + 1] = kNan;
+        std::vector<const float*> rows;
+        for (std::size_t i = 0; i < kRows; ++i) rows.push_back(&data[i * kDim]);
+        std::vector<float> scores(kRows * kColumns);
+        table->tile_scores(rows.data(), kRows, tile.data(), norms.data(), kDim, scores.data());
+        for (std::size_t i = 0; i < kRows; ++i)
+            for (std::size_t k = 0; k < kColumns; ++k) {
+                Where("%s row=%zu column=%zu", table->name, i, k);
+                const float score = scores[i * kColumns + k];
+                CHECK_EQ(std::isnan(score), i == 4 || k == 7);
+                if (i != 4 && k != 7) CHECK_EQ(score, k == 20 ? kInfinity : -9.0f);
+            }
+    }
+}
+
 TEST(KernelsPqSums) {
     for (const Kernels* table : Tables())
         for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129})

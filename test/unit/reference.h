@@ -42,6 +42,16 @@ inline Sum L1(const float* a, const float* b, std::size_t n) {
     return sum;
 }
 
+// norms[k] - 2 <row, column k of the tile>
+inline Sum TileScore(const float* row, const float* tile, float norm, std::size_t dim,
+                     std::size_t columns, std::size_t k) {
+    Sum sum;
+    sum.Add(double{norm});
+    for (std::size_t j = 0; j < dim; ++j)
+        sum.Add(-2 * double{row[j]} * double{tile[j * columns + k]});
+    return sum;
+}
+
 // What row `row` of the block gains, added to `start`.
 inline Sum PqSum(const std::uint8_t* codes, const float* tables, std::size_t m, std::size_t row,
                  float start) {

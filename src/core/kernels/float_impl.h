@@ -6,6 +6,7 @@
 // most n / (4 * lanes) + 8 roundings, which gives the error bounds of README.md.
 #pragma once
 
+#include "core/kernels/kernels.h"
 #include "core/kernels/lanes.h"
 
 namespace quantvec::kernels {
@@ -73,6 +74,46 @@ void CosineSums(const float* a, const float* b, std::size_t n, float out[3]) {
     out[0] = Sum(even.ab + odd.ab);
     out[1] = Sum(even.aa + odd.aa);
     out[2] = Sum(even.bb + odd.bb);
+}
+
+// kRows rows against 2 * Batch::size columns of the tile: one value of a row serves two batches of
+// columns, one load of the columns all rows, and the sums stay in registers over the dimensions.
+template <class Batch, std::size_t kRows>
+void ScoreStrip(const float* const* rows, const float* tile, const float* norms, std::size_t dim,
+                float* scores) {
+    Batch sum[kRows][2];
+    for (std::size_t r = 0; r < kRows; ++r) sum[r][0] = sum[r][1] = Batch(0.0f);
+    for (std::size_t j = 0; j < dim; ++j, tile += kTileColumns) {
+        const Batch low = Batch::load_unaligned(tile);
+        const Batch high = Batch::load_unaligned(tile + Batch::size);
+        for (std::size_t r = 0; r < kRows; ++r) {
+            const Batch value(rows[r][j]);
+            sum[r][0] = MulAdd(value, low, sum[r][0]);
+            sum[r][1] = MulAdd(value, high, sum[r][1]);
+        }
+    }
+    for (std::size_t r = 0; r < kRows; ++r)
+        for (std::size_t h = 0; h < 2; ++h) {
+            const Batch norm = Batch::load_unaligned(norms + h * Batch::size);
+            (norm - (sum[r][h] + sum[r][h]))
+                .store_unaligned(scores + r * kTileColumns + h * Batch::size);
+        }
+}
+
+template <class Batch>
+void TileScores(const float* const* rows, std::size_t n, const float* tile, const float* norms,
+                std::size_t dim, float* scores) {
+    // As many sums as the registers hold: 16 of the 32 of AVX-512, 8 of 16.
+    constexpr std::size_t kRows = Batch::size == 16 ? 8 : 4;
+    constexpr std::size_t kStrip = 2 * Batch::size;
+    std::size_t i = 0;
+    for (; i + kRows <= n; i += kRows)
+        for (std::size_t c = 0; c < kTileColumns; c += kStrip)
+            ScoreStrip<Batch, kRows>(rows + i, tile + c, norms + c, dim,
+                                     scores + i * kTileColumns + c);
+    for (; i < n; ++i)
+        for (std::size_t c = 0; c < kTileColumns; c += kStrip)
+            ScoreStrip<Batch, 1>(rows + i, tile + c, norms + c, dim, scores + i * kTileColumns + c);
 }
 
 // A row stays in its lane, and its terms are added in order of j. One set of 32 / Batch::size sums

@@ -34,6 +34,8 @@ struct BlockScalars {
     float slack;         // relative error of this very arithmetic
 };
 
+inline constexpr std::size_t kTileColumns = 32;
+
 struct Kernels {
     const char* name;  // "scalar", "avx2", "avx512", "neon"
 
@@ -43,6 +45,12 @@ struct Kernels {
     float (*l1)(const float* a, const float* b, std::size_t n);             // sum |a-b|
     // out[0] = <a,b>, out[1] = <a,a>, out[2] = <b,b>, in one pass.
     void (*cosine_sums)(const float* a, const float* b, std::size_t n, float out[3]);
+    // n rows of dim floats against a tile of kTileColumns centroids that lie side by side, `tile`
+    // [dim, kTileColumns], with norms[k] = ||centroid k||^2:
+    // scores[kTileColumns * i + k] = norms[k] - 2 <rows[i], centroid k>, which orders the centroids
+    // as their distance from the row does.
+    void (*tile_scores)(const float* const* rows, std::size_t n, const float* tile,
+                        const float* norms, std::size_t dim, float* scores);
     // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
     // codeword of sub-quantizer j. tables [m, 256]. For each row,
     // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
