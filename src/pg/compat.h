@@ -50,4 +50,21 @@ inline void CheckOldSnapshot(Snapshot snapshot, Relation rel, Page page) {
 }
 #endif
 
+// Workers that the planner grants a build: as the settings and the table's size say, none for
+// temporary tables and for expressions that are not parallel safe. From version 17 on the server
+// asks it itself, if the access method says that it can use the answer.
+#if PG_VERSION_NUM >= 170000
+inline void DeclareParallelBuild(IndexAmRoutine* am) {
+    am->amcanbuildparallel = true;
+}
+inline int PlannedBuildWorkers(Relation, Relation, const IndexInfo* info) {
+    return info->ii_ParallelWorkers;
+}
+#else
+inline void DeclareParallelBuild(IndexAmRoutine*) {}
+inline int PlannedBuildWorkers(Relation heap, Relation index, const IndexInfo*) {
+    return plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
+}
+#endif
+
 }  // namespace quantvec::pg

@@ -14,6 +14,21 @@ using unit::Where;
 
 namespace {
 
+// The nearest of all centroids for each of these rows, as the shell finds it.
+std::vector<std::uint32_t> NearestOf(const std::vector<const float*>& rows, const float* centroids,
+                                     std::size_t lists, std::size_t dim,
+                                     std::vector<float>* scores = nullptr) {
+    std::vector<std::uint32_t> list(rows.size());
+    std::vector<float> score(rows.size()), tile(ivf::TileFloats(dim));
+    ivf::NearestBatch batch = {rows.data(), rows.size(),  dim,
+                               list.data(), score.data(), tile.data()};
+    ivf::BeginNearest(batch);
+    for (std::size_t first = 0; first < lists; first += ivf::kTileLists)
+        ivf::MeetTile(batch, centroids, lists, first);
+    if (scores) *scores = score;
+    return list;
+}
+
 // A run with its own memory.
 struct Run {
     Run(std::vector<float> data, std::size_t dim, std::size_t lists, std::uint64_t seed)
@@ -30,6 +45,7 @@ struct Run {
               assignment.data(),
               seed};
         ivf::Seed(km);
+        ivf::ClearAssignment(km);
     }
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -37,9 +53,18 @@ struct Run {
     std::size_t rows() const { return km.samples.rows; }
     std::size_t dim() const { return km.samples.cols; }
 
+    // Returns how many samples changed their list.
+    std::size_t Assign(std::size_t begin, std::size_t end) {
+        std::vector<const float*> pointers;
+        for (std::size_t i = begin; i < end; ++i) pointers.push_back(km.samples.row(i));
+        const std::vector<std::uint32_t> lists = NearestOf(pointers, km.centroids, km.lists, dim());
+        std::size_t changed = 0;
+        for (std::size_t i = begin; i < end; ++i) changed += ivf::Take(km, i, lists[i - begin]);
+        return changed;
+    }
     std::size_t AssignAll() {
         ivf::ClearSums(km);
-        return ivf::Assign(km, 0, rows());
+        return Assign(0, rows());
     }
     double Distance(std::size_t row, std::size_t list) const {
         return reference::L2Sqr(km.samples.row(row), km.centroids + list * dim(), dim()).value;
@@ -71,10 +96,6 @@ std::vector<float> Clusters(std::size_t clusters, std::size_t rows, std::size_t 
 
 }  // namespace
 
-TEST(KMeansBytes) {
-    CHECK_EQ(ivf::KMeansBytes(1000, 10, 96), (2 * 10 * 96 + 10 + 1000) * 4);
-}
-
 TEST(KMeansNearestIsBruteForce) {
     for (std::size_t dim : {1, 3, 64, 768})
         for (std::size_t lists : {1, 2, 17, 300}) {
@@ -96,6 +117,76 @@ TEST(KMeansNearestIsBruteForce) {
                            1e-5 * least);
             }
         }
+}
+
+// A batch finds what a plain loop finds, whatever the number of rows and of centroids in the last
+// tile.
+TEST(KMeansNearestOfABatch) {
+    for (std::size_t dim : {1, 3, 64, 200})
+        for (std::size_t lists : {1, 2, 31, 32, 33, 300})
+            for (std::size_t n : {0, 1, 63, 64, 65, 200}) {
+                Random random(dim * lists + n);
+                const std::vector<float> centroids = random.Gaussians(lists * dim);
+                const std::vector<float> data = random.Gaussians(n * dim);
+                std::vector<const float*> rows;
+                for (std::size_t i = 0; i < n; ++i) rows.push_back(&data[i * dim]);
+                std::vector<float> scores;
+                const std::vector<std::uint32_t> found =
+                    NearestOf(rows, centroids.data(), lists, dim, &scores);
+                for (std::size_t i = 0; i < n; ++i) {
+                    Where("dim=%zu lists=%zu n=%zu row=%zu", dim, lists, n, i);
+                    double least = std::numeric_limits<double>::infinity();
+                    for (std::size_t c = 0; c < lists; ++c)
+                        least = std::min(least,
+                                         reference::L2Sqr(rows[i], &centroids[c * dim], dim).value);
+                    CHECK(found[i] < lists);
+                    const double norm = reference::InnerProduct(rows[i], rows[i], dim).value;
+                    // norm - 2 product is as exact as its largest term.
+                    const double rounding = 1e-5 * (least + norm);
+                    CHECK_NEAR(reference::L2Sqr(rows[i], &centroids[found[i] * dim], dim).value,
+                               least, rounding);
+                    CHECK_NEAR(double{scores[i]} + norm, least, rounding);
+                }
+            }
+}
+
+// The lowest index of equals; what is not a number or infinitely far is never the nearest.
+TEST(KMeansNearestOfABatchTiesAndNan) {
+    constexpr std::size_t kLists = 70, kDim = 3;
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> centroids(kLists * kDim, 1);
+    const std::vector<float> data = {1, 1, 1, 5, 5, 5, nan, 0, 0, 3e38f, 3e38f, 3e38f};
+    const std::vector<const float*> rows = {&data[0], &data[3], &data[6], &data[9]};
+    CHECK(NearestOf(rows, centroids.data(), kLists, kDim) ==
+          (std::vector<std::uint32_t>{0, 0, 0, 0}));
+    for (std::size_t c : {0, 1, 2, 3, 4, 33, 64}) centroids[c * kDim] = nan;
+    for (std::size_t c : {40, 69})
+        for (std::size_t j = 0; j < kDim; ++j) centroids[c * kDim + j] = 5;
+    CHECK(NearestOf({&data[0], &data[3], &data[6]}, centroids.data(), kLists, kDim) ==
+          (std::vector<std::uint32_t>{5, 40, 0}));
+}
+
+// Processes that have a part of the samples each come to what one comes to.
+TEST(KMeansPartsTogether) {
+    constexpr std::size_t kRows = 600, kDim = 16, kLists = 20;
+    const std::vector<float> data = Clusters(15, kRows, kDim, 2);
+    Run whole(data, kDim, kLists, 1);
+    Run a(std::vector<float>(data.begin(), data.begin() + 250 * kDim), kDim, kLists, 1);
+    Run b(std::vector<float>(data.begin() + 250 * kDim, data.end()), kDim, kLists, 2);
+    a.centroids = whole.centroids;
+    b.km.centroids = a.centroids.data();
+    for (int pass = 0; pass < 6; ++pass) {
+        Where("pass=%d", pass);
+        const std::size_t changed = whole.AssignAll();
+        CHECK_EQ(a.AssignAll() + b.AssignAll(), changed);
+        for (std::size_t i = 0; i < kLists * kDim; ++i) a.sums[i] += b.sums[i];
+        for (std::size_t c = 0; c < kLists; ++c) a.counts[c] += b.counts[c];
+        CHECK(a.counts == whole.counts);
+        ivf::Update(whole.km);
+        ivf::Update(a.km);
+        for (std::size_t i = 0; i < kLists * kDim; ++i)
+            CHECK_NEAR(a.centroids[i], whole.centroids[i], 1e-3);
+    }
 }
 
 // The first centroids are distinct rows, every row with the same chance.
@@ -149,7 +240,7 @@ TEST(KMeansStepsAreTheDefinition) {
     std::size_t changed = 0;
     for (std::size_t begin = 0; begin < kRows;) {
         const std::size_t end = std::min(kRows, begin + random.Below(97));
-        changed += ivf::Assign(pieces.km, begin, end);
+        changed += pieces.Assign(begin, end);
         begin = end;
     }
     CHECK_EQ(changed, kRows);

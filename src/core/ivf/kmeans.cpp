@@ -20,10 +20,6 @@ constexpr std::uint32_t kUnassigned = 0xffffffffu;
 
 }  // namespace
 
-std::size_t KMeansBytes(std::size_t samples, std::size_t lists, std::size_t dim) {
-    return lists * dim * 2 * sizeof(float) + (lists + samples) * sizeof(std::uint32_t);
-}
-
 void Seed(KMeans& km) {
     const std::size_t n = km.samples.rows, dim = km.samples.cols;
     // Vitter's selection sampling: every set of k rows is equally likely, in one pass.
@@ -35,7 +31,10 @@ void Seed(KMeans& km) {
             taken++;
         }
     }
-    for (std::size_t i = 0; i < n; i++) km.assignment[i] = kUnassigned;
+}
+
+void ClearAssignment(KMeans& km) {
+    for (std::size_t i = 0; i < km.samples.rows; i++) km.assignment[i] = kUnassigned;
 }
 
 void ClearSums(KMeans& km) {
@@ -43,20 +42,14 @@ void ClearSums(KMeans& km) {
     std::memset(km.counts, 0, km.lists * sizeof(std::uint32_t));
 }
 
-std::size_t Assign(KMeans& km, std::size_t begin, std::size_t end) {
+bool Take(KMeans& km, std::size_t i, std::uint32_t list) {
     const std::size_t dim = km.samples.cols;
-    std::size_t changed = 0;
-    for (std::size_t i = begin; i < end; i++) {
-        const float* x = km.samples.row(i);
-        float distance;
-        const auto list =
-            static_cast<std::uint32_t>(Nearest(x, km.centroids, km.lists, dim, &distance));
-        changed += km.assignment[i] != list;
-        km.assignment[i] = list;
-        km.counts[list]++;
-        float* sum = km.sums + list * dim;
-        for (std::size_t j = 0; j < dim; j++) sum[j] += x[j];
-    }
+    const bool changed = km.assignment[i] != list;
+    km.assignment[i] = list;
+    km.counts[list]++;
+    const float* x = km.samples.row(i);
+    float* sum = km.sums + list * dim;
+    for (std::size_t j = 0; j < dim; j++) sum[j] += x[j];
     return changed;
 }
 
@@ -85,6 +78,53 @@ void Update(KMeans& km) {
         }
         km.counts[c] = km.counts[largest] / 2;
         km.counts[largest] -= km.counts[c];
+    }
+}
+
+void BeginNearest(NearestBatch& batch) {
+    for (std::size_t i = 0; i < batch.size; i++) {
+        batch.list[i] = 0;
+        batch.score[i] = __builtin_inff();
+    }
+}
+
+void MeetTile(NearestBatch& batch, const float* centroids, std::size_t lists, std::size_t first) {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t dim = batch.dim;
+    const std::size_t columns = lists - first < kTileLists ? lists - first : kTileLists;
+    const float* from = centroids + first * dim;
+    float* norms = batch.tile + dim * kTileLists;
+    for (std::size_t j = 0; j < dim; j++)
+        for (std::size_t c = 0; c < kTileLists; c++)
+            batch.tile[j * kTileLists + c] = c < columns ? from[c * dim + j] : 0.0f;
+    // A column without a centroid is infinitely far.
+    for (std::size_t c = 0; c < kTileLists; c++)
+        norms[c] =
+            c < columns ? k.inner_product(from + c * dim, from + c * dim, dim) : __builtin_inff();
+
+    constexpr std::size_t kStep = 64;
+    float scores[kStep * kTileLists];
+    for (std::size_t begin = 0; begin < batch.size; begin += kStep) {
+        const std::size_t n = batch.size - begin < kStep ? batch.size - begin : kStep;
+        k.tile_scores(batch.rows + begin, n, batch.tile, norms, dim, scores);
+        for (std::size_t i = 0; i < n; i++) {
+            const float* score = scores + i * kTileLists;
+            // Most rows meet nothing nearer in most tiles, so the index is looked for afterwards.
+            float least[4] = {score[0], score[1], score[2], score[3]};
+            for (std::size_t c = 4; c < kTileLists; c += 4)
+                for (std::size_t l = 0; l < 4; l++)
+                    least[l] = score[c + l] < least[l] ? score[c + l] : least[l];
+            const float best = batch.score[begin + i];
+            // A score that is not a number may hide others in its lane: then all are looked at.
+            bool nearer = false;
+            for (float x : least) nearer |= !(x >= best);
+            if (!nearer) continue;
+            for (std::size_t c = 0; c < kTileLists; c++)
+                if (score[c] < batch.score[begin + i]) {
+                    batch.score[begin + i] = score[c];
+                    batch.list[begin + i] = static_cast<std::uint32_t>(first + c);
+                }
+        }
     }
 }
 

@@ -1,15 +1,51 @@
 // k-means in steps over the caller's memory: the shell loops, and looks for interrupts in between.
 //
-//   Seed, then some times { Assign over all samples, piece by piece; Update }
+//   Seed, then some times { find the nearest centroid of all samples and Take them; Update }
 //
 // Lloyd's algorithm (IEEE Trans. Inform. Theory 28, 1982) on a sample, from distinct random rows;
 // a centroid that attracts nothing takes half of the largest list. Search class: centroids may
 // differ in the last bits between instruction sets, which is no harm, since they are stored.
+//
+// Several processes share the work by having samples, sums, counts and assignment each for itself,
+// and centroids together: one of them adds the others' sums and counts to its own before Update.
 #pragma once
 
+#include "core/kernels/kernels.h"
 #include "core/view.h"
 
 namespace quantvec::ivf {
+
+// ---- the nearest centroids of many rows at once ----
+
+// Centroids are met in tiles of 32, in which they lie side by side, so that a tile stays in the
+// cache while many rows pass (kernels.h, tile_scores).
+inline constexpr std::size_t kTileLists = kernels::kTileColumns;
+
+// A batch of rows on its way through the tiles. Worth its while from some hundred rows on, among
+// which the making of the tile is divided.
+struct NearestBatch {
+    const float* const* rows;  // [size], of dim floats each
+    std::size_t size;
+    std::size_t dim;
+    std::uint32_t* list;  // [size] index of the nearest centroid so far; 0 if there is none
+    float* score;         // [size] its squared distance less the row's squared norm
+    float* tile;          // [TileFloats(dim)] workspace
+};
+constexpr std::size_t TileFloats(std::size_t dim) {
+    return (dim + 1) * kTileLists;
+}
+// No centroid met yet.
+void BeginNearest(NearestBatch& batch);
+// One step: the batch meets the centroids [first, first + kTileLists) of centroids [lists, dim], or
+// what there is of them.
+void MeetTile(NearestBatch& batch, const float* centroids, std::size_t lists, std::size_t first);
+
+// Index of the nearest of `lists` centroids [lists, dim] of one row; its squared distance in
+// *l2sqr.
+std::size_t Nearest(const float* x, const float* centroids, std::size_t lists, std::size_t dim,
+                    float* l2sqr);
+
+// ---- k-means ----
 
 struct KMeans {
     MatrixView samples;         // [n, dim]
@@ -21,22 +57,18 @@ struct KMeans {
     std::uint64_t seed;
 };
 
-// Bytes of centroids, sums, counts and assignment together.
-std::size_t KMeansBytes(std::size_t samples, std::size_t lists, std::size_t dim);
-
-// Distinct random samples become the first centroids; nothing is assigned yet.
+// Distinct random samples become the first centroids.
 void Seed(KMeans& km);
 
-// Assigns samples [begin, end) to their nearest centroids and adds them to the sums.
-// Returns how many changed their list. REQUIRES: ClearSums before the first piece of a pass.
-std::size_t Assign(KMeans& km, std::size_t begin, std::size_t end);
+// Nothing is assigned yet.
+void ClearAssignment(KMeans& km);
+
+// Adds sample i to the sums of its list. Returns whether it was in another list before.
+// REQUIRES: ClearSums before the first sample of a pass.
+bool Take(KMeans& km, std::size_t i, std::uint32_t list);
 void ClearSums(KMeans& km);
 
 // Moves every centroid to the mean of its samples; empty ones split the largest lists.
 void Update(KMeans& km);
-
-// Index of the nearest of `lists` centroids [lists, dim]; its squared distance in *l2sqr.
-std::size_t Nearest(const float* x, const float* centroids, std::size_t lists, std::size_t dim,
-                    float* l2sqr);
 
 }  // namespace quantvec::ivf

@@ -22,11 +22,13 @@ enum BuildPhase : std::int64_t {
 // insert.cpp
 bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relation heap,
               IndexUniqueCheck check, bool unchanged, IndexInfo* info);
+// ||value||^2 for inner product, as EncodeIntoList wants it; 0 for other metrics. `raw` is the value
+// as it was given.
+float NormTerm(const OpclassInfo& opclass, ConstFloatSpan raw);
 // Encodes a row for the list with this centroid. `vector` [padded_dim] is the transformed row and
-// is left as the residual; `raw` is the value as it was given.
-void EncodeIntoList(const ivf::BlockLayout& layout, const OpclassInfo& opclass, ConstFloatSpan raw,
-                    ConstFloatSpan centroid, FloatSpan vector, FloatSpan workspace,
-                    quant::EncodedRow& row);
+// is left as the residual.
+void EncodeIntoList(const ivf::BlockLayout& layout, float norm_sqr, ConstFloatSpan centroid,
+                    FloatSpan vector, FloatSpan workspace, quant::EncodedRow& row);
 
 // scan.cpp
 IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys);

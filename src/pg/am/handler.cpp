@@ -1,6 +1,7 @@
 // The access method as the server sees it: the table of contents of this folder.
 #include "pg/am/am.h"
 #include "pg/am/options.h"
+#include "pg/compat.h"
 
 namespace quantvec::pg {
 
@@ -27,6 +28,7 @@ QV_SQL_FUNCTION(quantvec_handler) {
     // A query without conditions is the common one.
     am->amoptionalkey = true;
     am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+    DeclareParallelBuild(am);
 
     am->ambuild = AmBuild;
     am->ambuildempty = AmBuildEmpty;

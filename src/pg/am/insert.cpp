@@ -286,12 +286,14 @@ struct Appender {
 
 }  // namespace
 
-void EncodeIntoList(const ivf::BlockLayout& layout, const OpclassInfo& opclass, ConstFloatSpan raw,
-                    ConstFloatSpan centroid, FloatSpan vector, FloatSpan workspace,
-                    quant::EncodedRow& row) {
-    const float norm_sqr = opclass.metric == Metric::kInnerProduct
-                               ? kernels::Active().ordered_dot(raw.data(), raw.data(), raw.size())
-                               : 0.0f;
+float NormTerm(const OpclassInfo& opclass, ConstFloatSpan raw) {
+    return opclass.metric == Metric::kInnerProduct
+               ? kernels::Active().ordered_dot(raw.data(), raw.data(), raw.size())
+               : 0.0f;
+}
+
+void EncodeIntoList(const ivf::BlockLayout& layout, float norm_sqr, ConstFloatSpan centroid,
+                    FloatSpan vector, FloatSpan workspace, quant::EncodedRow& row) {
     for (std::size_t i = 0; i < vector.size(); i++) vector[i] -= centroid[i];
     layout.quantizer->Encode(layout.spec, vector, centroid, norm_sqr, workspace, row);
 }
@@ -312,7 +314,7 @@ bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Rela
             model.meta.lists > 1
                 ? ivf::Nearest(state->vector, model.centroids, model.meta.lists, padded, &distance)
                 : 0;
-        EncodeIntoList(model.layout, *state->opclass, raw,
+        EncodeIntoList(model.layout, NormTerm(*state->opclass, raw),
                        {model.centroids + list * padded, padded}, {state->vector, padded},
                        {state->workspace, padded}, state->row);
         Appender appender = {index, model, static_cast<std::uint32_t>(list), model.entries[list],

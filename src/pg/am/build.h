@@ -1,0 +1,122 @@
+// What the files of the build share: build.cpp tells the story, build_train.cpp makes the model,
+// build_encode.cpp sorts encoded rows by list, build_write.cpp writes pages.
+//
+// Sampling, training and encoding are done by a team (team.h): every participant has a Build of its
+// own and runs the same steps on its own rows. What they share lies in the team's memory.
+#pragma once
+
+#include "core/ivf/block.h"
+#include "core/ivf/kmeans.h"
+#include "pg/am/am.h"
+#include "pg/am/meta.h"
+#include "pg/am/options.h"
+#include "pg/am/team.h"
+
+namespace quantvec::pg {
+
+// Rows that look for their nearest centroid together. With fewer, the making of the tiles of
+// centroids shows: one in 512 * 768 / 16 multiplications of a tile is 4 %.
+inline constexpr std::size_t kBatchRows = 512;
+// Rows between two looks at the interrupt flag.
+inline constexpr std::size_t kInterruptRows = 32;
+
+// What the leader decides, written by it alone before a meeting.
+struct Decisions {
+    // Before the team starts.
+    double rows_estimated;
+    std::size_t lists;         // at most
+    std::size_t sample_rows;   // in all
+    BlockNumber blocks;        // of the table
+    BlockNumber sample_pages;  // random ones of them
+    // From the sample.
+    std::size_t sampled;
+    std::size_t lists_trained;  // as many as the index gets
+    bool trained;
+    bool last_pass;  // of k-means
+};
+
+struct Build {
+    Relation heap;
+    Relation index;
+    IndexInfo* info;
+    ForkNumber fork;
+    const OpclassInfo* opclass;
+    IndexOptions options;
+    std::size_t budget;  // maintenance_work_mem in bytes, for the whole team
+    int dim;
+    std::size_t padded;
+    ivf::BlockLayout layout;
+    Model model;  // what Transform needs of it
+
+    Team team;
+    std::size_t lists;
+    bool trained;
+
+    // In the team's memory. [team]: one for each participant.
+    Decisions* decided;
+    float* mean;                 // [dim]
+    float* centroids;            // [lists, padded]
+    float* books;                // pq: codebooks [padded * words]; nullptr: another code
+    float* norms;                // pq: [m * words]
+    std::uint64_t* sampled;      // [team] rows
+    double* mean_sums;           // [team, dim]
+    std::uint64_t* changed;      // [team] samples that changed their list in this pass
+    float* sums;                 // [team, lists, padded] of k-means
+    std::uint32_t* sum_counts;   // [team, lists]
+    float* book_sums;            // [team, padded * words]
+    std::uint32_t* book_counts;  // [team, m * words]
+    float* spreads;              // [team] of the codebooks' errors
+    double* heap_tuples;         // [team]
+    double* index_tuples;        // [team]
+    std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
+    float* radius;               // [team, lists], squared; in the end the first has the largest
+    bool* broken_hot_chain;      // [team]
+
+    Tuplesortstate* sort;
+    TupleDesc sort_desc;
+
+    MemoryContext row_context;
+    float* workspace;  // [padded]
+    const float** batch_rows;
+    ivf::NearestBatch batch;  // for kBatchRows rows
+};
+
+// The part of participant number `me` of n things, if they are dealt out in proportion to the rows
+// that each has sampled: [begin, end). Nobody gets more of them than it has rows, if all have n.
+struct Share {
+    std::size_t begin;
+    std::size_t end;
+};
+Share ShareOf(const Build& b, std::size_t n);
+
+inline bool Leads(const Build& b) {
+    return b.team.me == 0;
+}
+// For the progress view.
+inline void Phase(const Build& b, int phase) {
+    if (Leads(b)) pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
+}
+
+// Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
+// lies.
+std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
+// Nearest of the first `lists` centroids for each of the first n rows of b.batch.
+void FindNearest(Build& b, const float* centroids, std::size_t lists, std::size_t n);
+
+// build_train.cpp
+// The leader's plan, before there is a team: how many lists and samples, within the budget.
+Decisions PlanTraining(Build& b);
+// Workers that the planner grants and the budget allows, perhaps with a smaller sample.
+int AffordableWorkers(Build& b, Decisions& plan);
+void Train(Build& b);
+
+// build_encode.cpp
+// Scans this participant's part of the table. Afterwards the leader's b.sort gives all rows.
+void EncodeRows(Build& b);
+// Layout of a row in the sort: factors, scan code, refine row.
+quant::EncodedRow RowAt(const ivf::BlockLayout& layout, std::uint8_t* bytes);
+
+// build_write.cpp
+void WriteIndex(Build& b);
+
+}  // namespace quantvec::pg

@@ -1,0 +1,481 @@
+// The model of an index that is being built: how many lists, mean, centroids, codebooks.
+//
+//   1 a few pages of the table tell how many rows there are, hence how many lists to make
+//   2 a sample of rows, each participant's from pages of its own, is centred, rotated, and clustered
+//   3 pq: what the lists leave of the sample gets codewords
+//
+// Each participant keeps its part of the sample in its own memory. What is shared is small: a pass
+// of k-means leaves sums and counts of each participant, which the leader adds up.
+#include <cmath>
+
+#include "core/kernels/kernels.h"
+#include "core/quant/pq.h"
+#include "core/quant/rotation.h"
+#include "pg/am/build.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+// Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
+// pages and about 40 us, less than choosing lists and losing recall would save.
+constexpr double kFlatRows = 5000;
+
+// Default lists are at least so many scan pages long, so that the half-empty last page of each
+// chain and the pins for short chains cost little ...
+constexpr double kPagesPerList = 3;
+// ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
+constexpr double kListsPerRootRow = 2;
+
+// k-means: rows a list in the sample, at best and at least, and passes over it. Faiss warns below
+// 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
+constexpr double kSamplesPerList = 100;
+constexpr double kLeastSamplesPerList = 8;
+constexpr int kPasses = 8;
+// Rows for the stored mean, which is all that a flat list needs.
+constexpr double kSamplesForMean = 10000;
+
+constexpr std::uint64_t kSeed = 0x71766563;
+
+// pq: rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
+constexpr std::size_t kSamplesPerWord = 100;
+constexpr std::size_t kLeastSamplesPerWord = 8;
+
+// pq: codes measured for the spread of the bound.
+constexpr std::size_t kSpreadPairs = 4000;
+
+// A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much of
+// the sample may be given up for the sums of more participants.
+constexpr BlockNumber kPagesPerParticipant = 32;
+constexpr std::size_t kBudgetPerParticipant = 1024 * 1024;
+constexpr double kSampleKept = 0.75;
+
+// Pages looked at to learn how many rows a page of the table has.
+constexpr BlockNumber kDensityPages = 200;
+
+// ---- the sample ----
+
+struct Sample {
+    Build* build;
+    float* rows;           // [capacity, padded], raw
+    std::size_t capacity;  // 0: only count
+    std::size_t size;
+    double seen;
+    pg_prng_state random;
+};
+
+// The value as the index sees it: for cosine of unit length. false: not indexed.
+bool RawRow(const Build& b, Datum datum, float* out) {
+    const ConstFloatSpan values = b.opclass->values(datum);
+    if (static_cast<int>(values.size()) != b.dim)
+        CheckExpectedDim(b.dim, static_cast<int>(values.size()));
+    float scale = 1;
+    if (b.opclass->metric == Metric::kCosine) {
+        const float norm =
+            std::sqrt(kernels::Active().ordered_dot(values.data(), values.data(), values.size()));
+        if (!(norm > 0) || !std::isfinite(norm)) return false;
+        scale = 1 / norm;
+    }
+    for (std::size_t i = 0; i < values.size(); i++) out[i] = values[i] * scale;
+    return true;
+}
+
+void SampleRow(Relation, ItemPointer, Datum* values, bool* isnull, bool, void* arg) {
+    auto* s = static_cast<Sample*>(arg);
+    if (isnull[0]) return;
+    s->seen++;
+    if (s->capacity == 0) return;
+    // Reservoir sampling, Vitter 1985, algorithm R.
+    std::size_t at = s->size;
+    if (at == s->capacity) {
+        const auto n = static_cast<std::uint64_t>(s->seen);
+        at = pg_prng_uint64_range(&s->random, 0, n - 1);
+        if (at >= s->capacity) return;
+    }
+    MemoryContext old = MemoryContextSwitchTo(s->build->row_context);
+    const bool taken = RawRow(*s->build, values[0], s->rows + at * s->build->padded);
+    MemoryContextSwitchTo(old);
+    MemoryContextReset(s->build->row_context);
+    if (taken && at == s->size) s->size++;
+}
+
+// Scans the pages of this participant among `pages` random ones of a table of `total`, in their
+// order.
+void ScanRandomPages(Build& b, BlockNumber total, BlockNumber pages, int me, int team,
+                     Sample& sample) {
+    BlockSamplerData sampler;
+    BlockSampler_Init(&sampler, total, static_cast<int>(Min(pages, total)), kSeed);
+    for (int i = 0; BlockSampler_HasMore(&sampler); i = (i + 1) % team) {
+        CHECK_FOR_INTERRUPTS();
+        const BlockNumber page = BlockSampler_Next(&sampler);
+        if (i == me)
+            table_index_build_range_scan(b.heap, b.index, b.info, false, true, false, page, 1,
+                                         SampleRow, &sample, nullptr);
+    }
+}
+
+double EstimateRows(Build& b, BlockNumber total) {
+    if (total == 0) return 0;
+    Sample count = {};
+    count.build = &b;
+    ScanRandomPages(b, total, kDensityPages, 0, 1, count);
+    return count.seen / Min(kDensityPages, total) * total;
+}
+
+// ---- how many lists ----
+
+std::size_t DefaultLists(const Build& b, double rows) {
+    if (rows < kFlatRows) return 1;
+    const double bytes =
+        static_cast<double>(b.layout.head_bytes + b.layout.code_bytes) / ivf::kBlockRows;
+    const double by_size = rows * bytes / (kPagesPerList * ivf::kPayloadBytes);
+    const double by_count = kListsPerRootRow * std::sqrt(rows);
+    return static_cast<std::size_t>(
+        std::fmax(1, std::fmin(kMaxLists, std::fmin(by_size, by_count))));
+}
+
+// Memory of training in bytes: what the team shares, the samples, and what each needs to find the
+// nearest lists of a batch.
+double TrainingBytes(Build& b, int team, double samples, double lists) {
+    const auto n = static_cast<std::size_t>(team);
+    const auto fixed = static_cast<double>(MapMemory(b, n, 0, nullptr));
+    const auto thousand = static_cast<double>(MapMemory(b, n, 1000, nullptr));
+    const auto row = static_cast<double>(b.padded * sizeof(float) + sizeof(std::uint32_t));
+    const auto tile = static_cast<double>(ivf::TileFloats(b.padded) * sizeof(float));
+    return samples * row + lists * (thousand - fixed) / 1000 + fixed + team * tile;
+}
+
+// What the backend needs besides: row buffers and slack of the allocator.
+double TrainingBudget(const Build& b) {
+    return static_cast<double>(b.budget) * 0.9;
+}
+
+// How many of `wanted` samples there is memory for.
+double SamplesWithin(Build& b, int team, double lists, double wanted) {
+    const double fixed = TrainingBytes(b, team, 0, lists);
+    const double row = TrainingBytes(b, team, 1, lists) - fixed;
+    return Max(1.0, Min(wanted, (TrainingBudget(b) - fixed) / row));
+}
+
+double SamplesWanted(const Build& b, double rows, double lists) {
+    double wanted = Max(kSamplesForMean, kSamplesPerList * lists);
+    if (b.layout.spec.kind == quant::Kind::kPq)
+        wanted = Max(wanted, static_cast<double>(kSamplesPerWord * quant::PqWords(b.layout.spec)));
+    return Min(wanted, rows);
+}
+
+// ---- sample and mean ----
+
+// This participant's part of the sample.
+void TakeSample(Build& b, Sample& sample) {
+    const Decisions& d = *b.decided;
+    if (d.rows_estimated <= 0) return;
+    const auto team = static_cast<std::size_t>(b.team.size);
+    sample.capacity = (d.sample_rows + team - 1) / team;
+    sample.rows = static_cast<float*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, sample.capacity * b.padded * sizeof(float)));
+    pg_prng_seed(&sample.random, kSeed + static_cast<std::uint64_t>(b.team.me));
+    ScanRandomPages(b, d.blocks, d.sample_pages, b.team.me, b.team.size, sample);
+}
+
+// The leader has the sums of all: it decides.
+void DecideFromSample(Build& b) {
+    Decisions& d = *b.decided;
+    const auto dim = static_cast<std::size_t>(b.dim);
+    for (int i = 0; i < b.team.size; i++) d.sampled += b.sampled[i];
+    for (std::size_t j = 0; j < dim; j++) {
+        double sum = 0;
+        for (int i = 0; i < b.team.size; i++)
+            sum += b.mean_sums[static_cast<std::size_t>(i) * dim + j];
+        const auto mean = static_cast<float>(d.sampled ? sum / static_cast<double>(d.sampled) : 0);
+        // Rows beyond the float range would make every code useless; they are centred on nothing.
+        b.mean[j] = std::isfinite(mean) ? mean : 0;
+    }
+    d.lists_trained = Max(Min(d.lists, d.sampled), std::size_t{1});
+    const bool too_few = d.rows_estimated < kFlatRows && b.options.lists == 0;
+    d.trained = d.sampled > 0 && !too_few;
+    // Only when somebody creates an index: TRUNCATE and the like build it again as well.
+    const bool created =
+        b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
+    if (!d.trained && created)
+        ereport(NOTICE, (errmsg("quantvec index \"%s\" created with little data",
+                                RelationGetRelationName(b.index)),
+                         errdetail("It keeps its rows in one list, and a scan reads all of it."),
+                         errhint("Rebuild it with REINDEX INDEX once the table is filled.")));
+}
+
+void AgreeOnSample(Build& b, const Sample& sample) {
+    const auto dim = static_cast<std::size_t>(b.dim);
+    double* sums = b.mean_sums + static_cast<std::size_t>(b.team.me) * dim;
+    for (std::size_t i = 0; i < sample.size; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        const float* row = sample.rows + i * b.padded;
+        for (std::size_t j = 0; j < dim; j++) sums[j] += static_cast<double>(row[j]);
+    }
+    b.sampled[b.team.me] = sample.size;
+    Meet(b.team);
+    if (Leads(b)) DecideFromSample(b);
+    Meet(b.team);
+    b.lists = b.decided->lists_trained;
+    b.trained = b.decided->trained;
+}
+
+void RotateSample(Build& b, Sample& sample) {
+    for (std::size_t i = 0; i < sample.size; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        float* row = sample.rows + i * b.padded;
+        for (int j = 0; j < b.dim; j++) row[j] -= b.mean[j];
+        for (std::size_t j = static_cast<std::size_t>(b.dim); j < b.padded; j++) row[j] = 0;
+        quant::Rotate({b.model.signs, quant::RotationBytes(b.padded)}, {row, b.padded});
+    }
+}
+
+// ---- lists ----
+
+// The leader: everybody's sums become centroids. Returns whether k-means has settled.
+bool MoveCentroids(Build& b, ivf::KMeans& km) {
+    std::uint64_t changed = 0;
+    for (int i = 0; i < b.team.size; i++) changed += b.changed[i];
+    for (std::size_t i = 1; i < static_cast<std::size_t>(b.team.size); i++)
+        for (std::size_t c = 0; c < km.lists; c++) {
+            if (c % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+            const std::size_t other = i * b.lists + c;
+            km.counts[c] += b.sum_counts[other];
+            for (std::size_t j = 0; j < b.padded; j++)
+                km.sums[c * b.padded + j] += b.sums[other * b.padded + j];
+        }
+    ivf::Update(km);
+    return changed * 200 < b.decided->sampled;
+}
+
+void TrainLists(Build& b, const Sample& sample) {
+    const auto me = static_cast<std::size_t>(b.team.me);
+    ivf::KMeans km = {};
+    km.samples = {sample.rows, sample.size, b.padded};
+    km.sums = b.sums + me * b.lists * b.padded;
+    km.counts = b.sum_counts + me * b.lists;
+    km.assignment = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (sample.size + 1) * sizeof(std::uint32_t)));
+    km.seed = kSeed + me;
+
+    const Share mine = ShareOf(b, b.lists);
+    km.lists = mine.end - mine.begin;
+    km.centroids = b.centroids + mine.begin * b.padded;
+    ivf::Seed(km);
+    km.lists = b.lists;
+    km.centroids = b.centroids;
+    ivf::ClearAssignment(km);
+    for (int pass = 0;; pass++) {
+        Meet(b.team);
+        if (b.decided->last_pass) break;
+        ivf::ClearSums(km);
+        std::uint64_t changed = 0;
+        for (std::size_t begin = 0; begin < sample.size; begin += kBatchRows) {
+            const std::size_t n = Min(sample.size - begin, kBatchRows);
+            for (std::size_t i = 0; i < n; i++)
+                b.batch_rows[i] = sample.rows + (begin + i) * b.padded;
+            FindNearest(b, b.centroids, b.lists, n);
+            for (std::size_t i = 0; i < n; i++)
+                changed += ivf::Take(km, begin + i, b.batch.list[i]);
+        }
+        b.changed[me] = changed;
+        Meet(b.team);
+        if (Leads(b)) b.decided->last_pass = MoveCentroids(b, km) || pass + 1 == kPasses;
+    }
+    pfree(km.assignment);
+}
+
+// ---- codebooks ----
+
+int CompareFloats(const void* a, const void* b) {
+    const float x = *static_cast<const float*>(a), y = *static_cast<const float*>(b);
+    return x < y ? -1 : x > y;
+}
+
+// How far the errors of codes reach into directions that queries have, for one standard error of
+// the bound: the root mean square, or more if the far end is farther out than a normal variable's.
+float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sample) {
+    const float least = 1.0f / std::sqrt(static_cast<float>(b.padded - 1));
+    const std::size_t n = Min(sample.size, kSpreadPairs);
+    if (n < 2) return least;
+    auto* deviation = static_cast<float*>(palloc(n * sizeof(float)));
+    double squares = 0;
+    for (std::size_t i = 0; i < n; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        const std::size_t other = (i * 7919 + sample.size / 2) % sample.size;
+        deviation[i] =
+            quant::PqDeviation(spec, {sample.rows + i * b.padded, b.padded},
+                               {sample.rows + other * b.padded, b.padded}, {b.workspace, b.padded});
+        squares += static_cast<double>(deviation[i]) * static_cast<double>(deviation[i]);
+    }
+    qsort(deviation, n, sizeof(float), CompareFloats);
+    // 3.29 standard deviations of a normal variable are exceeded once in a thousand.
+    const float far = deviation[n - 1 - n / 1000] / 3.29f;
+    const float rms = static_cast<float>(std::sqrt(squares / static_cast<double>(n)));
+    pfree(deviation);
+    return Max(Max(far, rms), least);
+}
+
+// The sample becomes what its lists leave of it.
+void TakeResiduals(Build& b, Sample& sample) {
+    for (std::size_t begin = 0; begin < sample.size && b.lists > 1; begin += kBatchRows) {
+        const std::size_t n = Min(sample.size - begin, kBatchRows);
+        for (std::size_t i = 0; i < n; i++) b.batch_rows[i] = sample.rows + (begin + i) * b.padded;
+        FindNearest(b, b.centroids, b.lists, n);
+        for (std::size_t i = 0; i < n; i++) {
+            float* row = sample.rows + (begin + i) * b.padded;
+            const float* centroid = b.centroids + b.batch.list[i] * b.padded;
+            for (std::size_t j = 0; j < b.padded; j++) row[j] -= centroid[j];
+        }
+    }
+}
+
+// pq: each sub-space of the residuals gets its codewords. With too few rows the index falls back to
+// codes that need no training.
+void TrainCodebooks(Build& b, Sample& sample) {
+    quant::Spec spec = b.layout.spec;
+    const std::size_t words = quant::PqWords(spec);
+    if (!b.trained || b.decided->sampled < kLeastSamplesPerWord * words) {
+        b.books = nullptr;
+        b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, spec.padded_dim});
+        return;
+    }
+    const Share enough = ShareOf(b, kSamplesPerWord * words);
+    sample.size = Min(sample.size, enough.end - enough.begin);
+    TakeResiduals(b, sample);
+
+    const auto team = static_cast<std::size_t>(b.team.size),
+               me = static_cast<std::size_t>(b.team.me);
+    const std::size_t floats = b.padded * words, counts = spec.m * words;
+    quant::PqTraining t = {};
+    t.spec = spec;
+    t.residuals = {sample.rows, sample.size, b.padded};
+    // Sub-space j, with the sums of one participant.
+    const auto turn_to = [&](std::size_t j, std::size_t participant) {
+        t.j = j;
+        t.book = b.books + quant::PqBegin(spec, j) * words;
+        t.norms = b.norms + j * words;
+        t.sums = b.book_sums + participant * floats + quant::PqBegin(spec, j) * words;
+        t.counts = b.book_counts + participant * counts + j * words;
+    };
+    // Who has most of the sample has a row for every codeword (AffordableWorkers).
+    std::size_t most = 0;
+    for (std::size_t i = 1; i < team; i++)
+        if (b.sampled[i] > b.sampled[most]) most = i;
+    for (std::size_t j = 0; j < spec.m && me == most; j++) {
+        CHECK_FOR_INTERRUPTS();
+        turn_to(j, me);
+        quant::PqSeed(t);
+    }
+    for (int pass = 0; pass < kPasses; pass++) {
+        Meet(b.team);
+        for (std::size_t j = 0; j < spec.m; j++) {
+            turn_to(j, me);
+            quant::PqClear(t);
+            for (std::size_t i = 0; i < sample.size; i += 1024) {
+                CHECK_FOR_INTERRUPTS();
+                quant::PqAssign(t, i, Min(i + 1024, sample.size));
+            }
+        }
+        Meet(b.team);
+        for (std::size_t j = me; j < spec.m; j += team) {
+            turn_to(j, me);
+            float* sums = t.sums;
+            std::uint32_t* sum_counts = t.counts;
+            const std::size_t width = quant::PqBegin(spec, j + 1) - quant::PqBegin(spec, j);
+            for (std::size_t other = 0; other < team; other++) {
+                if (other == me) continue;
+                turn_to(j, other);
+                for (std::size_t i = 0; i < width * words; i++) sums[i] += t.sums[i];
+                for (std::size_t k = 0; k < words; k++) sum_counts[k] += t.counts[k];
+            }
+            turn_to(j, me);
+            quant::PqUpdate(t);
+        }
+    }
+    Meet(b.team);
+    spec.books = b.books;
+    spec.norms = b.norms;
+    b.spreads[me] = MeasureSpread(b, spec, sample);
+    Meet(b.team);
+    for (std::size_t i = 0; i < team; i++) spec.spread = Max(spec.spread, b.spreads[i]);
+    b.layout = ivf::MakeLayout(spec);
+}
+
+}  // namespace
+
+Decisions PlanTraining(Build& b) {
+    Decisions d = {};
+    d.blocks = RelationGetNumberOfBlocks(b.heap);
+    d.rows_estimated = EstimateRows(b, d.blocks);
+    const double rows = std::ceil(d.rows_estimated);
+    if (b.options.lists > 0) {
+        d.lists =
+            static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)));
+        const auto lists = static_cast<double>(d.lists);
+        const double need = TrainingBytes(b, 1, lists, lists);
+        if (d.lists > 1 && need > TrainingBudget(b))
+            ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                            errmsg("memory required is %.0f MB, maintenance_work_mem is %d MB",
+                                   std::ceil(need / 0.9 / 1048576), maintenance_work_mem / 1024),
+                            errhint("Raise maintenance_work_mem, or make fewer than %d lists.",
+                                    b.options.lists)));
+    } else {
+        d.lists = DefaultLists(b, d.rows_estimated);
+        // Fewer lists rather than lists trained on a handful of rows each.
+        const double fixed = TrainingBytes(b, 1, 0, 0);
+        const double list = TrainingBytes(b, 1, kLeastSamplesPerList, 1) - fixed;
+        const double most = (TrainingBudget(b) - fixed) / list;
+        if (static_cast<double>(d.lists) > most) d.lists = static_cast<std::size_t>(Max(1.0, most));
+    }
+    const auto lists = static_cast<double>(d.lists);
+    const double samples = SamplesWithin(b, 1, lists, SamplesWanted(b, rows, lists));
+    d.sample_rows = static_cast<std::size_t>(samples);
+    if (d.blocks > 0) {
+        const double density = Max(d.rows_estimated / d.blocks, 1e-6);
+        d.sample_pages = static_cast<BlockNumber>(
+            Min(1 + 1.2 * samples / density, static_cast<double>(d.blocks)));
+    }
+    return d;
+}
+
+int AffordableWorkers(Build& b, Decisions& d) {
+    // A participant without a page has no sample. Nor does a small table need help.
+    const BlockNumber most = d.blocks / kPagesPerParticipant;
+    if (most < 2) return 0;
+    int workers = PlannedBuildWorkers(b.heap, b.index, b.info);
+    workers = Min(workers, static_cast<int>(Min(most, BlockNumber{1024})) - 1);
+    // pq: one of them seeds the codewords.
+    if (b.layout.spec.kind == quant::Kind::kPq)
+        workers = Min(workers, static_cast<int>(kLeastSamplesPerWord) - 1);
+    const auto lists = static_cast<double>(d.lists);
+    const auto alone = static_cast<double>(d.sample_rows);
+    for (; workers > 0; workers--) {
+        const int team = workers + 1;
+        if (b.budget / static_cast<std::size_t>(team) < kBudgetPerParticipant) continue;
+        // Sums for each may cost some of the sample, but not its use.
+        const double samples = SamplesWithin(b, team, lists, alone);
+        if (samples < kSampleKept * alone) continue;
+        d.sample_rows = static_cast<std::size_t>(samples);
+        break;
+    }
+    return workers;
+}
+
+void Train(Build& b) {
+    Sample sample = {};
+    sample.build = &b;
+    TakeSample(b, sample);
+    AgreeOnSample(b, sample);
+    const bool pq = b.layout.spec.kind == quant::Kind::kPq;
+    if (b.lists > 1 || pq) {
+        Phase(b, kPhaseTrain);
+        RotateSample(b, sample);
+        if (b.lists > 1) TrainLists(b, sample);
+        if (pq) TrainCodebooks(b, sample);
+    }
+    if (sample.rows) pfree(sample.rows);
+}
+
+}  // namespace quantvec::pg
