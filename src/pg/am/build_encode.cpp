@@ -171,7 +171,7 @@ void EncodeRows(Build& b) {
     const std::size_t shared =
         MapMemory(b, static_cast<std::size_t>(b.team.slots), b.decided->lists, nullptr);
     const std::size_t own = (w.capacity * b.padded + ivf::TileFloats(b.padded)) * sizeof(float);
-    const std::size_t used = shared + team * own;
+    const std::size_t used = shared + team * own + (team - 1) * kWorkerBytes;
     const std::size_t left = b.budget > used ? (b.budget - used) / 1024 : 0;
     b.sort = BeginSort(b, left / team, Coordinate(b.team, false));
     TableScanDesc scan = b.team.scan ? table_beginscan_parallel(b.heap, b.team.scan) : nullptr;
@@ -199,7 +199,9 @@ void EncodeRows(Build& b) {
         },
         &b);
     AddUp(b);
-    b.sort = BeginSort(b, left, Coordinate(b.team, true));
+    // Merging one run of each participant needs buffers only. No more than a share of the memory,
+    // since the allocator may not have given back to the system what the sorting took.
+    b.sort = BeginSort(b, left / team, Coordinate(b.team, true));
     tuplesort_performsort(b.sort);
 }
 

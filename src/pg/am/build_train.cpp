@@ -48,7 +48,7 @@ constexpr std::size_t kSpreadPairs = 4000;
 // A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much of
 // the sample may be given up for the sums of more participants.
 constexpr BlockNumber kPagesPerParticipant = 32;
-constexpr std::size_t kBudgetPerParticipant = 1024 * 1024;
+constexpr std::size_t kBudgetPerParticipant = 8 * 1024 * 1024;
 constexpr double kSampleKept = 0.75;
 
 // Pages looked at to learn how many rows a page of the table has.
@@ -135,15 +135,16 @@ std::size_t DefaultLists(const Build& b, double rows) {
         std::fmax(1, std::fmin(kMaxLists, std::fmin(by_size, by_count))));
 }
 
-// Memory of training in bytes: what the team shares, the samples, and what each needs to find the
-// nearest lists of a batch.
+// Memory of training in bytes: what the team shares, the samples, what each needs to find the
+// nearest lists of a batch, and the workers themselves.
 double TrainingBytes(Build& b, int team, double samples, double lists) {
     const auto n = static_cast<std::size_t>(team);
     const auto fixed = static_cast<double>(MapMemory(b, n, 0, nullptr));
     const auto thousand = static_cast<double>(MapMemory(b, n, 1000, nullptr));
     const auto row = static_cast<double>(b.padded * sizeof(float) + sizeof(std::uint32_t));
     const auto tile = static_cast<double>(ivf::TileFloats(b.padded) * sizeof(float));
-    return samples * row + lists * (thousand - fixed) / 1000 + fixed + team * tile;
+    return samples * row + lists * (thousand - fixed) / 1000 + fixed + team * tile +
+           static_cast<double>((n - 1) * kWorkerBytes);
 }
 
 // What the backend needs besides: row buffers and slack of the allocator.
