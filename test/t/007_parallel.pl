@@ -65,7 +65,9 @@ sub info
 # ---- the same index ----
 
 for my $code ("quantizer = 'bq', bits = 1", "quantizer = 'bq', bits = 4", "quantizer = 'sq8'", "quantizer = 'sq4'",
-    "quantizer = 'pq'", "quantizer = 'pq', pq_bits = 4", "quantizer = 'bq', lists = 300")
+    "quantizer = 'pq'", "quantizer = 'pq', pq_bits = 4", "quantizer = 'bq', lists = 300",
+    # So many lists are found by groups.
+    "quantizer = 'bq', lists = 5000", "quantizer = 'pq', lists = 4500")
 {
     my %metric = ('<->' => 'vector_l2_ops', '<=>' => 'vector_cosine_ops', '<#>' => 'vector_ip_ops');
     for my $operator ($code =~ /bits = 1$|pq'$/ ? sort keys %metric : '<->')
@@ -204,7 +206,7 @@ is(left_behind(), $before, 'an error in a worker: nothing is left');
 
 # The phase is met at most times; a build that was faster is tried again.
 my %latency;
-for my $code ("quantizer = 'bq', lists = 300", "quantizer = 'pq', lists = 300")
+for my $code ("quantizer = 'bq', lists = 300", "quantizer = 'pq', lists = 300", "quantizer = 'bq', lists = 5000")
 {
     my $create = "CREATE INDEX i ON t USING quantvec (v) WITH ($code)";
     for my $phase ('sampling rows', 'training lists', 'encoding rows', 'writing lists')

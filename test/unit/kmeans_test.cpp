@@ -14,17 +14,18 @@ using unit::Where;
 
 namespace {
 
-// The nearest of all centroids for each of these rows, as the shell finds it.
+// The `keep` nearest of all centroids for each of these rows, as the shell finds them.
 std::vector<std::uint32_t> NearestOf(const std::vector<const float*>& rows, const float* centroids,
                                      std::size_t lists, std::size_t dim,
-                                     std::vector<float>* scores = nullptr) {
-    std::vector<std::uint32_t> list(rows.size());
-    std::vector<float> score(rows.size()), tile(ivf::TileFloats(dim));
-    ivf::NearestBatch batch = {rows.data(), rows.size(),  dim,
-                               list.data(), score.data(), tile.data()};
+                                     std::vector<float>* scores = nullptr, std::size_t keep = 1) {
+    std::vector<std::uint32_t> list(rows.size() * keep);
+    std::vector<float> score(rows.size() * keep), tile(ivf::TileFloats(dim));
+    ivf::NearestBatch batch = {rows.data(), rows.size(), dim, keep, list.data(), score.data()};
     ivf::BeginNearest(batch);
-    for (std::size_t first = 0; first < lists; first += ivf::kTileLists)
-        ivf::MeetTile(batch, centroids, lists, first);
+    for (std::size_t first = 0; first < lists; first += ivf::kTileLists) {
+        ivf::MakeTile(centroids, lists, dim, first, tile.data());
+        ivf::MeetTile(batch, tile.data(), first);
+    }
     if (scores) *scores = score;
     return list;
 }
@@ -36,7 +37,7 @@ struct Run {
           centroids(lists * dim, std::numeric_limits<float>::quiet_NaN()),
           sums(lists * dim),
           counts(lists),
-          assignment(samples.size() / dim) {
+          assignment(samples.size() / dim, ivf::kUnassigned) {
         km = {{samples.data(), samples.size() / dim, dim},
               lists,
               centroids.data(),
@@ -45,7 +46,6 @@ struct Run {
               assignment.data(),
               seed};
         ivf::Seed(km);
-        ivf::ClearAssignment(km);
     }
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -148,6 +148,43 @@ TEST(KMeansNearestOfABatch) {
                     CHECK_NEAR(double{scores[i]} + norm, least, rounding);
                 }
             }
+}
+
+// Several for each row: in order, each once, and nothing left out is nearer.
+TEST(KMeansSeveralNearest) {
+    constexpr std::size_t kDim = 5, kRows = 70;
+    for (std::size_t lists : {1, 3, 40, 200})
+        for (std::size_t keep : {1, 2, 8}) {
+            Random random(lists + keep);
+            const std::vector<float> centroids = random.Gaussians(lists * kDim);
+            const std::vector<float> data = random.Gaussians(kRows * kDim);
+            std::vector<const float*> rows;
+            for (std::size_t i = 0; i < kRows; ++i) rows.push_back(&data[i * kDim]);
+            std::vector<float> scores;
+            const std::vector<std::uint32_t> found =
+                NearestOf(rows, centroids.data(), lists, kDim, &scores, keep);
+            for (std::size_t i = 0; i < kRows; ++i) {
+                Where("lists=%zu keep=%zu row=%zu", lists, keep, i);
+                std::vector<double> distances;
+                for (std::size_t c = 0; c < lists; ++c)
+                    distances.push_back(
+                        reference::L2Sqr(rows[i], &centroids[c * kDim], kDim).value);
+                std::vector<double> sorted = distances;
+                std::sort(sorted.begin(), sorted.end());
+                const std::size_t some = std::min(keep, lists);
+                std::set<std::uint32_t> distinct;
+                for (std::size_t k = 0; k < some; ++k) {
+                    const std::uint32_t list = found[i * keep + k];
+                    CHECK(list < lists);
+                    CHECK_NEAR(distances[list], sorted[k], 1e-4);
+                    distinct.insert(list);
+                    if (k > 0) CHECK(scores[i * keep + k] >= scores[i * keep + k - 1]);
+                }
+                CHECK_EQ(distinct.size(), some);
+                for (std::size_t k = some; k < keep; ++k)
+                    CHECK_EQ(scores[i * keep + k], std::numeric_limits<float>::infinity());
+            }
+        }
 }
 
 // The lowest index of equals; what is not a number or infinitely far is never the nearest.

@@ -16,8 +16,6 @@ std::uint64_t SplitMix64(std::uint64_t& state) {
     return z ^ (z >> 31);
 }
 
-constexpr std::uint32_t kUnassigned = 0xffffffffu;
-
 }  // namespace
 
 void Seed(KMeans& km) {
@@ -31,10 +29,6 @@ void Seed(KMeans& km) {
             taken++;
         }
     }
-}
-
-void ClearAssignment(KMeans& km) {
-    for (std::size_t i = 0; i < km.samples.rows; i++) km.assignment[i] = kUnassigned;
 }
 
 void ClearSums(KMeans& km) {
@@ -81,49 +75,59 @@ void Update(KMeans& km) {
     }
 }
 
+void MakeTile(const float* centroids, std::size_t lists, std::size_t dim, std::size_t first,
+              float* tile) {
+    const kernels::Kernels& k = kernels::Active();
+    const std::size_t columns = lists - first < kTileLists ? lists - first : kTileLists;
+    const float* from = centroids + first * dim;
+    for (std::size_t j = 0; j < dim; j++)
+        for (std::size_t c = 0; c < kTileLists; c++)
+            tile[j * kTileLists + c] = c < columns ? from[c * dim + j] : 0.0f;
+    // A column without a centroid is infinitely far.
+    for (std::size_t c = 0; c < kTileLists; c++)
+        tile[dim * kTileLists + c] =
+            c < columns ? k.inner_product(from + c * dim, from + c * dim, dim) : __builtin_inff();
+}
+
 void BeginNearest(NearestBatch& batch) {
-    for (std::size_t i = 0; i < batch.size; i++) {
+    for (std::size_t i = 0; i < batch.size * batch.keep; i++) {
         batch.list[i] = 0;
         batch.score[i] = __builtin_inff();
     }
 }
 
-void MeetTile(NearestBatch& batch, const float* centroids, std::size_t lists, std::size_t first) {
+void MeetTile(NearestBatch& batch, const float* tile, std::size_t first) {
     const kernels::Kernels& k = kernels::Active();
-    const std::size_t dim = batch.dim;
-    const std::size_t columns = lists - first < kTileLists ? lists - first : kTileLists;
-    const float* from = centroids + first * dim;
-    float* norms = batch.tile + dim * kTileLists;
-    for (std::size_t j = 0; j < dim; j++)
-        for (std::size_t c = 0; c < kTileLists; c++)
-            batch.tile[j * kTileLists + c] = c < columns ? from[c * dim + j] : 0.0f;
-    // A column without a centroid is infinitely far.
-    for (std::size_t c = 0; c < kTileLists; c++)
-        norms[c] =
-            c < columns ? k.inner_product(from + c * dim, from + c * dim, dim) : __builtin_inff();
-
+    const std::size_t keep = batch.keep;
     constexpr std::size_t kStep = 64;
     float scores[kStep * kTileLists];
     for (std::size_t begin = 0; begin < batch.size; begin += kStep) {
         const std::size_t n = batch.size - begin < kStep ? batch.size - begin : kStep;
-        k.tile_scores(batch.rows + begin, n, batch.tile, norms, dim, scores);
+        k.tile_scores(batch.rows + begin, n, tile, tile + batch.dim * kTileLists, batch.dim,
+                      scores);
         for (std::size_t i = 0; i < n; i++) {
             const float* score = scores + i * kTileLists;
-            // Most rows meet nothing nearer in most tiles, so the index is looked for afterwards.
+            float* best = batch.score + (begin + i) * keep;
+            std::uint32_t* list = batch.list + (begin + i) * keep;
+            // Most rows meet nothing nearer in most tiles, so places are looked for afterwards.
             float least[4] = {score[0], score[1], score[2], score[3]};
             for (std::size_t c = 4; c < kTileLists; c += 4)
                 for (std::size_t l = 0; l < 4; l++)
                     least[l] = score[c + l] < least[l] ? score[c + l] : least[l];
-            const float best = batch.score[begin + i];
             // A score that is not a number may hide others in its lane: then all are looked at.
             bool nearer = false;
-            for (float x : least) nearer |= !(x >= best);
+            for (float x : least) nearer |= !(x >= best[keep - 1]);
             if (!nearer) continue;
-            for (std::size_t c = 0; c < kTileLists; c++)
-                if (score[c] < batch.score[begin + i]) {
-                    batch.score[begin + i] = score[c];
-                    batch.list[begin + i] = static_cast<std::uint32_t>(first + c);
+            for (std::size_t c = 0; c < kTileLists; c++) {
+                if (!(score[c] < best[keep - 1])) continue;
+                std::size_t at = keep - 1;
+                for (; at > 0 && score[c] < best[at - 1]; at--) {
+                    best[at] = best[at - 1];
+                    list[at] = list[at - 1];
                 }
+                best[at] = score[c];
+                list[at] = static_cast<std::uint32_t>(first + c);
+            }
         }
     }
 }

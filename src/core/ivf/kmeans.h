@@ -20,25 +20,27 @@ namespace quantvec::ivf {
 // Centroids are met in tiles of 32, in which they lie side by side, so that a tile stays in the
 // cache while many rows pass (kernels.h, tile_scores).
 inline constexpr std::size_t kTileLists = kernels::kTileColumns;
+constexpr std::size_t TileFloats(std::size_t dim) {
+    return (dim + 1) * kTileLists;
+}
+// Makes the tile of the centroids [first, first + kTileLists), or what there is of them, out of
+// centroids [lists, dim]. Worth its while for some hundred rows.
+void MakeTile(const float* centroids, std::size_t lists, std::size_t dim, std::size_t first,
+              float* tile);
 
-// A batch of rows on its way through the tiles. Worth its while from some hundred rows on, among
-// which the making of the tile is divided.
+// A batch of rows on its way through the tiles.
 struct NearestBatch {
     const float* const* rows;  // [size], of dim floats each
     std::size_t size;
     std::size_t dim;
-    std::uint32_t* list;  // [size] index of the nearest centroid so far; 0 if there is none
-    float* score;         // [size] its squared distance less the row's squared norm
-    float* tile;          // [TileFloats(dim)] workspace
+    std::size_t keep;     // how many centroids to find for each row
+    std::uint32_t* list;  // [size, keep] the nearest so far, nearest first; 0 where there is none
+    float* score;         // [size, keep] squared distances less the row's squared norm
 };
-constexpr std::size_t TileFloats(std::size_t dim) {
-    return (dim + 1) * kTileLists;
-}
 // No centroid met yet.
 void BeginNearest(NearestBatch& batch);
-// One step: the batch meets the centroids [first, first + kTileLists) of centroids [lists, dim], or
-// what there is of them.
-void MeetTile(NearestBatch& batch, const float* centroids, std::size_t lists, std::size_t first);
+// One step: the batch meets a tile, whose first centroid has number `first`.
+void MeetTile(NearestBatch& batch, const float* tile, std::size_t first);
 
 // Index of the nearest of `lists` centroids [lists, dim] of one row; its squared distance in
 // *l2sqr.
@@ -60,8 +62,8 @@ struct KMeans {
 // Distinct random samples become the first centroids.
 void Seed(KMeans& km);
 
-// Nothing is assigned yet.
-void ClearAssignment(KMeans& km);
+// In `assignment`: nothing yet.
+inline constexpr std::uint32_t kUnassigned = 0xffffffffu;
 
 // Adds sample i to the sums of its list. Returns whether it was in another list before.
 // REQUIRES: ClearSums before the first sample of a pass.

@@ -5,7 +5,7 @@
 //   3 every row finds its list and is encoded; rows are sorted by list          (build_encode.cpp)
 //   4 the leader writes pages in their order, and logs all of it once           (build_write.cpp)
 //
-// Steps 2 and 3 are done by a team (team.h): leader and workers run the same code on their parts of
+// How a row finds its list is in build_lists.cpp. Steps 2 and 3 are done by a team (team.h): leader and workers run the same code on their parts of
 // the table. A serial build is a team of one.
 //
 // Memory: what the team shares, all samples together, and after them all sorts together, stay within
@@ -89,12 +89,7 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
 void AllocateOwn(Build& b, MemoryContext context) {
     b.row_context = AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
     b.workspace = static_cast<float*>(palloc(b.padded * sizeof(float)));
-    b.batch_rows = static_cast<const float**>(palloc(kBatchRows * sizeof(float*)));
-    b.batch.rows = b.batch_rows;
-    b.batch.dim = b.padded;
-    b.batch.list = static_cast<std::uint32_t*>(palloc(kBatchRows * sizeof(std::uint32_t)));
-    b.batch.score = static_cast<float*>(palloc(kBatchRows * sizeof(float)));
-    b.batch.tile = static_cast<float*>(palloc(ivf::TileFloats(b.padded) * sizeof(float)));
+    b.tile = static_cast<float*>(palloc(ivf::TileFloats(b.padded) * sizeof(float)));
 }
 
 MemoryContext BuildContext() {
@@ -107,15 +102,6 @@ void ShareMemory(Build& b, std::size_t lists) {
 }
 
 }  // namespace
-
-Share ShareOf(const Build& b, std::size_t n) {
-    std::uint64_t before = 0, all = 0;
-    for (int i = 0; i < b.team.size; i++) {
-        if (i < b.team.me) before += b.sampled[i];
-        all += b.sampled[i];
-    }
-    return {n * before / all, n * (before + b.sampled[b.team.me]) / all};
-}
 
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base) {
     const auto dim = static_cast<std::size_t>(b.dim);
@@ -130,7 +116,14 @@ std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_
     place(b.sampled, team);
     place(b.mean_sums, team * dim);
     place(b.changed, team);
-    place(b.sums, team * lists * b.padded);
+    const std::size_t groups = GroupsFor(lists), parts = Max(groups, std::size_t{1});
+    place(b.group_centroids, groups * b.padded);
+    place(b.group_lists, groups + 1);
+    place(b.part_rows, team * parts);
+    // The tiles take the place of the first sums, and of a bit more.
+    if (base) b.tiles = reinterpret_cast<float*>(base + at);
+    const std::size_t tiles = (lists + ivf::kTileLists - 1) / ivf::kTileLists;
+    place(b.sums, Max(team * lists * b.padded, tiles * ivf::TileFloats(b.padded)));
     place(b.sum_counts, team * lists);
     if (b.layout.spec.kind == quant::Kind::kPq) {
         const std::size_t words = quant::PqWords(b.layout.spec), m = b.layout.spec.m;
@@ -146,16 +139,6 @@ std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_
     place(b.radius, team * lists);
     place(b.broken_hot_chain, team);
     return at;
-}
-
-void FindNearest(Build& b, const float* centroids, std::size_t lists, std::size_t n) {
-    b.batch.size = n;
-    ivf::BeginNearest(b.batch);
-    if (lists < 2) return;
-    for (std::size_t first = 0; first < lists; first += ivf::kTileLists) {
-        CHECK_FOR_INTERRUPTS();
-        ivf::MeetTile(b.batch, centroids, lists, first);
-    }
 }
 
 IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {

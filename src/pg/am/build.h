@@ -1,5 +1,6 @@
 // What the files of the build share: build.cpp tells the story, build_train.cpp makes the model,
-// build_encode.cpp sorts encoded rows by list, build_write.cpp writes pages.
+// build_lists.cpp finds a row's list, build_encode.cpp sorts encoded rows by list, build_write.cpp
+// writes pages.
 //
 // Sampling, training and encoding are done by a team (team.h): every participant has a Build of its
 // own and runs the same steps on its own rows. What they share lies in the team's memory.
@@ -36,7 +37,8 @@ struct Decisions {
     std::size_t sampled;
     std::size_t lists_trained;  // as many as the index gets
     bool trained;
-    bool last_pass;  // of k-means
+    std::size_t groups;  // of lists; 0: every row meets every centroid
+    bool last_pass;      // of k-means
 };
 
 struct Build {
@@ -60,12 +62,16 @@ struct Build {
     Decisions* decided;
     float* mean;                 // [dim]
     float* centroids;            // [lists, padded]
+    float* group_centroids;      // [groups, padded]
+    std::uint32_t* group_lists;  // [groups + 1] the first list of each
     float* books;                // pq: codebooks [padded * words]; nullptr: another code
     float* norms;                // pq: [m * words]
     std::uint64_t* sampled;      // [team] rows
     double* mean_sums;           // [team, dim]
     std::uint64_t* changed;      // [team] samples that changed their list in this pass
-    float* sums;                 // [team, lists, padded] of k-means
+    std::uint64_t* part_rows;    // [team, max(groups, 1)] samples in each group
+    float* sums;                 // [team, lists, padded] of k-means; afterwards:
+    float* tiles;                // all lists' tiles (PackLists)
     std::uint32_t* sum_counts;   // [team, lists]
     float* book_sums;            // [team, padded * words]
     std::uint32_t* book_counts;  // [team, m * words]
@@ -81,17 +87,9 @@ struct Build {
 
     MemoryContext row_context;
     float* workspace;  // [padded]
-    const float** batch_rows;
-    ivf::NearestBatch batch;  // for kBatchRows rows
+    float* tile;       // [TileFloats(padded)]
+    bool packed;       // b.tiles are there
 };
-
-// The part of participant number `me` of n things, if they are dealt out in proportion to the rows
-// that each has sampled: [begin, end). Nobody gets more of them than it has rows, if all have n.
-struct Share {
-    std::size_t begin;
-    std::size_t end;
-};
-Share ShareOf(const Build& b, std::size_t n);
 
 inline bool Leads(const Build& b) {
     return b.team.me == 0;
@@ -104,8 +102,22 @@ inline void Phase(const Build& b, int phase) {
 // Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
-// Nearest of the first `lists` centroids for each of the first n rows of b.batch.
-void FindNearest(Build& b, const float* centroids, std::size_t lists, std::size_t n);
+
+// build_lists.cpp
+// Groups that so many lists are divided into; 0: none.
+std::size_t GroupsFor(std::size_t lists);
+// All participants together: b.tiles from the finished centroids.
+void PackLists(Build& b);
+// For up to `rows` rows at a time.
+ivf::NearestBatch AllocateBatch(const Build& b, std::size_t rows);
+void FreeBatch(ivf::NearestBatch& batch);
+// The batch is n rows [n, padded].
+void SetRows(ivf::NearestBatch& batch, const float* rows, std::size_t n);
+// The nearest of these centroids [lists, padded] for each row of the batch ..
+void FindNearest(const Build& b, const float* centroids, std::size_t lists,
+                 ivf::NearestBatch& batch);
+// .. or of the index's. With groups: the nearest in the groups around it.
+void FindLists(const Build& b, ivf::NearestBatch& batch);
 
 // build_train.cpp
 // The leader's plan, before there is a team: how many lists and samples, within the budget.

@@ -25,7 +25,8 @@ struct Waiting {
     Build* build;
     std::size_t capacity;
     std::size_t size;
-    float* vectors;          // [capacity, padded]
+    float* vectors;  // [capacity, padded]
+    ivf::NearestBatch batch;
     float* norm_sqr;         // [capacity]
     std::int64_t* pointers;  // [capacity]
     bytea* row;              // one in the sort's format
@@ -46,7 +47,7 @@ void ShowProgress(const Build& b, std::uint64_t rows) {
 }
 
 void EncodeRow(Build& b, Waiting& w, std::size_t i) {
-    const std::size_t list = b.batch.list[i];
+    const std::size_t list = w.batch.list[i];
     const float* centroid = b.centroids + list * b.padded;
     float* vector = w.vectors + i * b.padded;
     const float distance = kernels::Active().l2sqr(vector, centroid, b.padded);
@@ -70,8 +71,8 @@ void EncodeRow(Build& b, Waiting& w, std::size_t i) {
 }
 
 void EncodeWaiting(Build& b, Waiting& w) {
-    for (std::size_t i = 0; i < w.size; i++) b.batch_rows[i] = w.vectors + i * b.padded;
-    FindNearest(b, b.centroids, b.lists, w.size);
+    SetRows(w.batch, w.vectors, w.size);
+    FindLists(b, w.batch);
     for (std::size_t i = 0; i < w.size; i++) {
         if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
         EncodeRow(b, w, i);
@@ -160,6 +161,7 @@ void EncodeRows(Build& b) {
     w.build = &b;
     w.capacity = BatchRows(b);
     w.vectors = static_cast<float*>(palloc(w.capacity * b.padded * sizeof(float)));
+    w.batch = AllocateBatch(b, w.capacity);
     w.norm_sqr = static_cast<float*>(palloc(w.capacity * sizeof(float)));
     w.pointers = static_cast<std::int64_t*>(palloc(w.capacity * sizeof(std::int64_t)));
     const std::size_t row_bytes =

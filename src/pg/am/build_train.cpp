@@ -33,6 +33,10 @@ constexpr double kListsPerRootRow = 2;
 constexpr double kSamplesPerList = 100;
 constexpr double kLeastSamplesPerList = 8;
 constexpr int kPasses = 8;
+// Lists in groups: passes in which samples may go to other groups' lists (twice as many gain half a
+// point of recall and cost twice the training), and the samples that do so together.
+constexpr int kBorderPasses = 4;
+constexpr std::size_t kGroupedBatchRows = 8192;
 // Rows for the stored mean, which is all that a flat list needs.
 constexpr double kSamplesForMean = 10000;
 
@@ -234,57 +238,235 @@ void RotateSample(Build& b, Sample& sample) {
 
 // ---- lists ----
 
-// The leader: everybody's sums become centroids. Returns whether k-means has settled.
-bool MoveCentroids(Build& b, ivf::KMeans& km) {
-    std::uint64_t changed = 0;
-    for (int i = 0; i < b.team.size; i++) changed += b.changed[i];
+// The part of participant `me` of n things, if they are dealt out in proportion to the rows that
+// each has, rows[i * stride]: [begin, end). Nobody gets more of them than it has rows, if all have n.
+struct Share {
+    std::size_t begin;
+    std::size_t end;
+};
+Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n) {
+    std::uint64_t before = 0, all = 0;
+    for (int i = 0; i < b.team.size; i++) {
+        const std::uint64_t have = rows[static_cast<std::size_t>(i) * stride];
+        if (i < b.team.me) before += have;
+        all += have;
+    }
+    if (all == 0) return {0, 0};
+    const std::uint64_t mine = rows[static_cast<std::size_t>(b.team.me) * stride];
+    return {n * before / all, n * (before + mine) / all};
+}
+
+// Samples that meet some of the centroids only, those of their group.
+struct Part {
+    std::size_t begin;  // rows of this participant's sample
+    std::size_t end;
+    std::size_t first_list;
+    std::size_t lists;
+};
+
+// k-means of one part, of `centroids` and this participant's sums.
+ivf::KMeans MeansOf(const Build& b, const Sample& sample, const Part& part, float* centroids,
+                    std::uint32_t* assignment) {
+    const auto me = static_cast<std::size_t>(b.team.me);
+    const std::size_t mine = me * b.lists + part.first_list;
+    ivf::KMeans km = {};
+    km.samples = {sample.rows + part.begin * b.padded, part.end - part.begin, b.padded};
+    km.lists = part.lists;
+    km.centroids = centroids + part.first_list * b.padded;
+    km.sums = b.sums + mine * b.padded;
+    km.counts = b.sum_counts + mine;
+    km.assignment = assignment + part.begin;
+    km.seed = kSeed + me;
+    return km;
+}
+
+// The leader: everybody's sums become centroids.
+void MoveCentroids(const Build& b, ivf::KMeans& km) {
     for (std::size_t i = 1; i < static_cast<std::size_t>(b.team.size); i++)
         for (std::size_t c = 0; c < km.lists; c++) {
             if (c % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-            const std::size_t other = i * b.lists + c;
-            km.counts[c] += b.sum_counts[other];
-            for (std::size_t j = 0; j < b.padded; j++)
-                km.sums[c * b.padded + j] += b.sums[other * b.padded + j];
+            km.counts[c] += km.counts[i * b.lists + c];
+            const float* other = km.sums + (i * b.lists + c) * b.padded;
+            for (std::size_t j = 0; j < b.padded; j++) km.sums[c * b.padded + j] += other[j];
         }
     ivf::Update(km);
-    return changed * 200 < b.decided->sampled;
 }
 
-void TrainLists(Build& b, const Sample& sample) {
-    const auto me = static_cast<std::size_t>(b.team.me);
-    ivf::KMeans km = {};
-    km.samples = {sample.rows, sample.size, b.padded};
-    km.sums = b.sums + me * b.lists * b.padded;
-    km.counts = b.sum_counts + me * b.lists;
-    km.assignment = static_cast<std::uint32_t*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, (sample.size + 1) * sizeof(std::uint32_t)));
-    km.seed = kSeed + me;
+// Every part's first centroids.
+void SeedParts(Build& b, const Sample& sample, const Part* parts, std::size_t count,
+               float* centroids, std::uint32_t* assignment) {
+    std::uint64_t* rows = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
+    for (std::size_t p = 0; p < count; p++) rows[p] = parts[p].end - parts[p].begin;
+    Meet(b.team);
+    for (std::size_t p = 0; p < count; p++) {
+        CHECK_FOR_INTERRUPTS();
+        ivf::KMeans km = MeansOf(b, sample, parts[p], centroids, assignment);
+        const Share mine = ShareOf(b, b.part_rows + p, count, km.lists);
+        km.lists = mine.end - mine.begin;
+        km.centroids += mine.begin * b.padded;
+        ivf::Seed(km);
+    }
+}
 
-    const Share mine = ShareOf(b, b.lists);
-    km.lists = mine.end - mine.begin;
-    km.centroids = b.centroids + mine.begin * b.padded;
-    ivf::Seed(km);
-    km.lists = b.lists;
-    km.centroids = b.centroids;
-    ivf::ClearAssignment(km);
+// The samples of one k-means to their nearest centroids; returns how many went elsewhere. `whole`:
+// the centroids are those of the index.
+std::uint64_t TakeSamples(const Build& b, ivf::KMeans& km, bool whole, std::size_t rows_at_once,
+                          ivf::NearestBatch& batch) {
+    std::uint64_t changed = 0;
+    for (std::size_t begin = 0; begin < km.samples.rows; begin += rows_at_once) {
+        SetRows(batch, km.samples.row(begin), Min(km.samples.rows - begin, rows_at_once));
+        if (whole)
+            FindLists(b, batch);
+        else
+            FindNearest(b, km.centroids, km.lists, batch);
+        for (std::size_t i = 0; i < batch.size; i++) {
+            if (i % kBatchRows == 0) CHECK_FOR_INTERRUPTS();
+            changed += ivf::Take(km, begin + i, batch.list[i]);
+        }
+    }
+    return changed;
+}
+
+// Passes over all parts, in which a sample meets the centroids of its part only; or, with `all`,
+// over that part alone, which has the whole sample and all lists, and whose centroids move by parts
+// nevertheless. Leaves in `assignment` the list of each sample, counted within its part, as of the
+// last pass.
+void RunPasses(Build& b, const Sample& sample, const Part* parts, std::size_t count,
+               const Part* all, int passes, float* centroids, std::uint32_t* assignment) {
+    const int me = b.team.me;
+    const std::size_t rows_at_once = all ? kGroupedBatchRows : kBatchRows;
+    ivf::NearestBatch batch = AllocateBatch(b, rows_at_once);
+    const auto means_of = [&](const Part& part) {
+        return MeansOf(b, sample, part, centroids, assignment);
+    };
+    for (std::size_t i = 0; i < sample.size; i++) assignment[i] = ivf::kUnassigned;
+    Meet(b.team);  // all know that the passes before are over
+    if (Leads(b)) b.decided->last_pass = false;
     for (int pass = 0;; pass++) {
         Meet(b.team);
         if (b.decided->last_pass) break;
-        ivf::ClearSums(km);
-        std::uint64_t changed = 0;
-        for (std::size_t begin = 0; begin < sample.size; begin += kBatchRows) {
-            const std::size_t n = Min(sample.size - begin, kBatchRows);
-            for (std::size_t i = 0; i < n; i++)
-                b.batch_rows[i] = sample.rows + (begin + i) * b.padded;
-            FindNearest(b, b.centroids, b.lists, n);
-            for (std::size_t i = 0; i < n; i++)
-                changed += ivf::Take(km, begin + i, b.batch.list[i]);
+        b.changed[me] = 0;
+        for (std::size_t p = 0; p < (all ? 1 : count); p++) {
+            ivf::KMeans km = means_of(all ? *all : parts[p]);
+            ivf::ClearSums(km);
+            b.changed[me] += TakeSamples(b, km, all, rows_at_once, batch);
         }
-        b.changed[me] = changed;
         Meet(b.team);
-        if (Leads(b)) b.decided->last_pass = MoveCentroids(b, km) || pass + 1 == kPasses;
+        if (!Leads(b)) continue;
+        std::uint64_t changed = 0;
+        for (int i = 0; i < b.team.size; i++) changed += b.changed[i];
+        for (std::size_t p = 0; p < count; p++) {
+            CHECK_FOR_INTERRUPTS();
+            ivf::KMeans km = means_of(parts[p]);
+            MoveCentroids(b, km);
+        }
+        b.decided->last_pass = changed * 200 < b.decided->sampled || pass + 1 == passes;
     }
-    pfree(km.assignment);
+    FreeBatch(batch);
+}
+
+// Brings the rows of the sample into the order of their groups, and begin[g] to where those of
+// group g begin. `group` [size] is used up.
+void SortByGroup(Build& b, Sample& sample, std::uint32_t* group, std::size_t groups,
+                 std::size_t* begin) {
+    for (std::size_t g = 0; g <= groups; g++) begin[g] = 0;
+    for (std::size_t i = 0; i < sample.size; i++) begin[group[i] + 1]++;
+    for (std::size_t g = 0; g < groups; g++) begin[g + 1] += begin[g];
+    auto* next = static_cast<std::size_t*>(palloc(groups * sizeof(std::size_t)));
+    memcpy(next, begin, groups * sizeof(std::size_t));
+    for (std::size_t i = 0; i < sample.size; i++)
+        group[i] = static_cast<std::uint32_t>(next[group[i]]++);
+    pfree(next);
+    // Now it says where each row goes. Every swap brings one there.
+    for (std::size_t i = 0; i < sample.size; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        while (group[i] != i) {
+            const std::size_t to = group[i];
+            float *x = sample.rows + i * b.padded, *y = sample.rows + to * b.padded;
+            memcpy(b.workspace, x, b.padded * sizeof(float));
+            memcpy(x, y, b.padded * sizeof(float));
+            memcpy(y, b.workspace, b.padded * sizeof(float));
+            group[i] = group[to];
+            group[to] = static_cast<std::uint32_t>(to);
+        }
+    }
+}
+
+// The leader: lists are given to the groups in proportion to their samples; at least one to each
+// that has any, and never more than it has.
+void ShareLists(Build& b, std::size_t groups) {
+    auto* rows = static_cast<std::uint64_t*>(palloc0(groups * sizeof(std::uint64_t)));
+    auto* lists = static_cast<std::uint64_t*>(palloc(groups * sizeof(std::uint64_t)));
+    std::uint64_t given = 0;
+    for (std::size_t g = 0; g < groups; g++) {
+        for (int i = 0; i < b.team.size; i++)
+            rows[g] += b.part_rows[static_cast<std::size_t>(i) * groups + g];
+        lists[g] = b.lists * rows[g] / b.decided->sampled;
+        if (rows[g] > 0 && lists[g] == 0) lists[g] = 1;
+        given += lists[g];
+    }
+    // The few that rounding leaves over go where lists are longest, and come from where there are
+    // most.
+    while (given != b.lists) {
+        const bool give = given < b.lists;
+        std::size_t best = groups;
+        for (std::size_t g = 0; g < groups; g++) {
+            if (give ? lists[g] >= rows[g] : lists[g] < 2) continue;
+            if (best == groups ||
+                (give ? rows[g] * lists[best] > rows[best] * lists[g] : lists[g] > lists[best]))
+                best = g;
+        }
+        lists[best] += give ? 1 : -1;
+        given += give ? 1 : -1;
+    }
+    for (std::size_t g = 0; g < groups; g++)
+        b.group_lists[g + 1] = b.group_lists[g] + static_cast<std::uint32_t>(lists[g]);
+    pfree(rows);
+    pfree(lists);
+}
+
+// Many lists: the sample is divided into groups first, then each group into lists. At the end
+// samples may go to lists of other groups as well, which mends the groups' borders.
+void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* assignment) {
+    const Part top = {0, sample.size, 0, groups};
+    SeedParts(b, sample, &top, 1, b.group_centroids, assignment);
+    RunPasses(b, sample, &top, 1, nullptr, kPasses, b.group_centroids, assignment);
+
+    auto* begin = static_cast<std::size_t*>(palloc((groups + 1) * sizeof(std::size_t)));
+    SortByGroup(b, sample, assignment, groups, begin);
+    std::uint64_t* mine = b.part_rows + static_cast<std::size_t>(b.team.me) * groups;
+    for (std::size_t g = 0; g < groups; g++) mine[g] = begin[g + 1] - begin[g];
+    Meet(b.team);
+    if (Leads(b)) {
+        ShareLists(b, groups);
+        b.decided->groups = groups;
+    }
+    Meet(b.team);
+    auto* parts = static_cast<Part*>(palloc(groups * sizeof(Part)));
+    for (std::size_t g = 0; g < groups; g++)
+        parts[g] = {begin[g], begin[g + 1], b.group_lists[g],
+                    b.group_lists[g + 1] - b.group_lists[g]};
+    SeedParts(b, sample, parts, groups, b.centroids, assignment);
+    RunPasses(b, sample, parts, groups, nullptr, kPasses, b.centroids, assignment);
+    const Part whole = {0, sample.size, 0, b.lists};
+    RunPasses(b, sample, parts, groups, &whole, kBorderPasses, b.centroids, assignment);
+    pfree(parts);
+    pfree(begin);
+}
+
+void TrainLists(Build& b, Sample& sample) {
+    auto* assignment = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (sample.size + 1) * sizeof(std::uint32_t)));
+    const std::size_t groups = GroupsFor(b.lists);
+    if (groups > 0) {
+        TrainGroups(b, sample, groups, assignment);
+    } else {
+        const Part whole = {0, sample.size, 0, b.lists};
+        SeedParts(b, sample, &whole, 1, b.centroids, assignment);
+        RunPasses(b, sample, &whole, 1, nullptr, kPasses, b.centroids, assignment);
+    }
+    pfree(assignment);
+    PackLists(b);
 }
 
 // ---- codebooks ----
@@ -320,16 +502,18 @@ float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sampl
 
 // The sample becomes what its lists leave of it.
 void TakeResiduals(Build& b, Sample& sample) {
-    for (std::size_t begin = 0; begin < sample.size && b.lists > 1; begin += kBatchRows) {
-        const std::size_t n = Min(sample.size - begin, kBatchRows);
-        for (std::size_t i = 0; i < n; i++) b.batch_rows[i] = sample.rows + (begin + i) * b.padded;
-        FindNearest(b, b.centroids, b.lists, n);
-        for (std::size_t i = 0; i < n; i++) {
-            float* row = sample.rows + (begin + i) * b.padded;
-            const float* centroid = b.centroids + b.batch.list[i] * b.padded;
-            for (std::size_t j = 0; j < b.padded; j++) row[j] -= centroid[j];
+    if (b.lists < 2) return;
+    ivf::NearestBatch batch = AllocateBatch(b, kBatchRows);
+    for (std::size_t begin = 0; begin < sample.size; begin += kBatchRows) {
+        float* rows = sample.rows + begin * b.padded;
+        SetRows(batch, rows, Min(sample.size - begin, kBatchRows));
+        FindLists(b, batch);
+        for (std::size_t i = 0; i < batch.size; i++) {
+            const float* centroid = b.centroids + batch.list[i] * b.padded;
+            for (std::size_t j = 0; j < b.padded; j++) rows[i * b.padded + j] -= centroid[j];
         }
     }
+    FreeBatch(batch);
 }
 
 // pq: each sub-space of the residuals gets its codewords. With too few rows the index falls back to
@@ -342,7 +526,7 @@ void TrainCodebooks(Build& b, Sample& sample) {
         b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, spec.padded_dim});
         return;
     }
-    const Share enough = ShareOf(b, kSamplesPerWord * words);
+    const Share enough = ShareOf(b, b.sampled, 1, kSamplesPerWord * words);
     sample.size = Min(sample.size, enough.end - enough.begin);
     TakeResiduals(b, sample);
 
