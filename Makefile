@@ -4,6 +4,7 @@
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
 #   make check            the rules that are scripts: layers, ODR, headers, test pairs
+#   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make format           clang-format over the tree
 #
@@ -55,6 +56,8 @@ src/core/kernels/target_avx2.o src/core/kernels/code_avx2.o: CXXFLAGS += $(QV_AV
 src/core/kernels/target_avx512.o src/core/kernels/code_avx512.o: CXXFLAGS += $(QV_AVX512)
 build/unit/src/core/kernels/%_avx2.o build/san/src/core/kernels/%_avx2.o: TARGET_FLAGS = $(QV_AVX2)
 build/unit/src/core/kernels/%_avx512.o build/san/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
+build/bench/src/core/kernels/%_avx2.o: TARGET_FLAGS = $(QV_AVX2)
+build/bench/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
 endif
 
 $(OBJS): Makefile
@@ -89,6 +92,20 @@ unit: build/unit/unit
 	build/unit/unit
 unit-sanitize: build/san/unit
 	build/san/unit
+
+# ---- times of the kernels, optimized as the shared library is ----
+BENCH_OBJS := $(patsubst %.cpp,build/bench/%.o,$(wildcard src/core/kernels/*.cpp bench/kernels/*.cpp))
+
+build/bench/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(QV_STD) $(QV_WARN) $(QV_FLOAT) -Isrc -Ibench/kernels -O3 -MMD -MP $(TARGET_FLAGS) -c -o $@ $<
+build/bench/kernels: $(BENCH_OBJS)
+	$(CXX) -o $@ $^
+-include $(BENCH_OBJS:.o=.d)
+
+.PHONY: bench-kernels
+bench-kernels: build/bench/kernels
+	build/bench/kernels "$$(git log -1 --format=%h -- src/core/kernels)"
 
 # ---- the rules that are scripts ----
 check: check-layers check-odr check-headers check-tests

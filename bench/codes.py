@@ -49,11 +49,11 @@ class Set:
 
 @dataclass
 class Code:
-    family: str
     name: str
     options: str
     code_bytes: int  # of the code itself at the set's dimension, without factors and padding
     beside: list  # names of Faiss's codes
+    larger: list = field(default_factory=list)  # of those that are as long as this code with its factors
     lists: int = 0
     alone: float = 0
     cells: list = field(default_factory=list)
@@ -61,15 +61,16 @@ class Code:
 
 def codes(dim):
     """quantvec's codes, each with Faiss's codes of the same family and bytes."""
-    made = [Code("sq", "sq8", "quantizer = 'sq8'", dim, ["SQ8"])]
+    made = [Code("sq8", "quantizer = 'sq8'", dim, ["SQ8"])]
     for levels in ("uniform", "lloydmax", "nf4"):
-        made.append(Code("sq", f"sq4 {levels}", f"quantizer = 'sq4', levels = '{levels}'", dim // 2, ["SQ4"]))
+        made.append(Code(f"sq4 {levels}", f"quantizer = 'sq4', levels = '{levels}'", dim // 2, ["SQ4"]))
     for bits in (8, 6, 4, 3, 2, 1):
-        made.append(Code("bq", f"bq {bits}", f"quantizer = 'bq', bits = {bits}", dim * bits // 8, [f"RaBitQ {bits}"]))
+        made.append(Code(f"bq {bits}", f"quantizer = 'bq', bits = {bits}", dim * bits // 8, [f"RaBitQ {bits}"]))
     for m, bits, kinds in ((dim // 8, 8, ("residual", "plain", "OPQ")), (32, 8, ("residual", "plain", "OPQ")),
                            (dim // 4, 4, ("residual", "plain"))):
-        made.append(Code("pq", f"pq {m} x {bits}", f"quantizer = 'pq', pq_m = {m}, pq_bits = {bits}", m * bits // 8,
-                         [f"PQ {m} x {bits} {kind}" for kind in kinds]))
+        made.append(Code(f"pq {m} x {bits}", f"quantizer = 'pq', pq_m = {m}, pq_bits = {bits}", m * bits // 8,
+                         [f"PQ {m} x {bits} {kind}" for kind in kinds],
+                         [f"PQ {m + 64 // bits} x {bits} {kinds[-1]}"]))  # Faiss's PQ has no factors, ours 8 bytes
     return made
 
 
@@ -249,15 +250,16 @@ def compare(data, options):
         say(f"{data.name}: Faiss skipped, numpy or faiss is not importable")
     peer = Peer(data, options.queries) if faiss else None
     lines = [f"### {data.name}, {data.dim} dimensions, `{data.operator}`", "",
-             "| bytes | code | alone | Faiss alone, best first | ahead by | lists | bytes a row | build s | "
-             "by default: recall | refined | reranked |", "|" + "---|" * 11]
+             "| bytes | code | alone | Faiss alone | ahead by | with factors | lists | bytes a row | build s | "
+             "by default: recall | refined | reranked |", "|" + "---|" * 12]
     for code in ours:
-        theirs = sorted(((*peer.measure(name, code.lists), name) for name in code.beside), reverse=True) if peer else []
+        theirs = {name: peer.measure(name, code.lists) for name in code.beside + code.larger} if peer else {}
         beside = "; ".join(f"{name}{f' ({metric})' if len(peer.metrics) > 1 else ''} {recall:.4f}, {size} B"
-                           for recall, metric, size, name in theirs) or "skipped"
-        ahead = f"{code.alone - theirs[0][0]:+.4f}" if theirs else ""
-        lines.append(f"| {code.code_bytes} | {code.name} | {code.alone:.4f} | {beside} | {ahead} | "
-                     f"{' | '.join(code.cells)} |")
+                           for name, (recall, metric, size) in theirs.items()) or "skipped"
+        ahead = [f"{code.alone - max(theirs[name][0] for name in names):+.4f}" if names and theirs else ""
+                 for names in (code.beside, code.larger)]
+        lines.append(f"| {code.code_bytes} | {code.name} | {code.alone:.4f} | {beside} | "
+                     f"{' | '.join(ahead + code.cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -270,9 +272,11 @@ def head(options):
             f"{psql('SHOW server_version')[0]}, quantvec at {commit.stdout.strip() or 'unknown'}, "
             f"{f'Faiss {faiss.__version__}' if faiss else 'no Faiss'}; k = {K}, {options.queries:,} queries\n\n"
             f"    bench/codes.py {shlex.join(sys.argv[1:])}".rstrip() + "\n\n"
-            "`bytes`: of the code alone. `alone`: recall@10 of the code's estimates, all lists probed, no rerank. `bytes\n"
-            "a row`: size of the index by rows, with factors, row pointers and page heads. Faiss's `B` has factors, not\n"
-            "the 8 bytes of an id. `refined` and `reranked`: rows for one query.\n")
+            "`bytes`: of the code, without factors and padding. `alone`: recall@10 of its estimates, all lists probed, no\n"
+            "rerank. `ahead by`: of Faiss's best code of the same bytes; `with factors`: of one as long as this code and its\n"
+            "factors (8 bytes of pq; Faiss's `B` has factors, where it has any, and no id). `bytes a row`: the index by\n"
+            "rows, with padding to 64 dimensions, factors, row pointers and page heads. `build s`: one run, whatever else\n"
+            "the machine does. `refined`, `reranked`: rows for one query.\n")
 
 
 def main():

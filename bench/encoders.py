@@ -18,7 +18,6 @@ is learned of queries is learned of other queries than those that measure."""
 
 import argparse
 import copy
-import os
 import shlex
 import sys
 import time
@@ -563,7 +562,7 @@ def main():
             continue
         data = Data(name, load)
         for part in options.parts.split(","):
-            if "x 100" not in name or part != "steps":
+            if "x 100" not in name or part in ("calibration", "smoothing"):
                 report.append(table(f"{PARTS[part].__doc__}: {name}", PARTS[part](data)))
     print("\n".join(report))
     if options.results:
