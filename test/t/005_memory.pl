@@ -31,6 +31,7 @@ sub own_memory
 sub segments
 {
     my ($pid) = @_;
+    no warnings 'portable';    # hexadecimal numbers of 64 bits
     my $bytes = 0;
     open my $maps, '<', "/proc/$pid/maps" or return 0;
     while (my $line = <$maps>)
