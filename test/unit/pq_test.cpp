@@ -625,6 +625,30 @@ TEST(PqDeviationIsTheCosineOfTheError) {
         }
 }
 
+// r = 3 x + 4 y with code 3 x, a mean of rows as <r, g> = <g, g> says: alpha = 25/9, ||e|| = 20/3, cosine
+// 3/5. So shrunk = 3/5 estimate + 2/5 (base + ||r||^2), whatever the estimate.
+TEST(PqShrunkIsBetweenEstimateAndNorm) {
+    const Pq pq(8, 64, 8);
+    const auto shrunk = [&](double base, double estimate, double alpha, double error) {
+        return quant::Get(Kind::kPq).Shrunk(static_cast<float>(base), static_cast<float>(estimate),
+                                            static_cast<float>(-2 * alpha),
+                                            static_cast<float>(error));
+    };
+    for (double base : {0.0, 1.0, 40.0})
+        for (double estimate : {-3.0, 0.0, 25.0, 90.0})
+            CHECK_NEAR(shrunk(base, estimate, 25.0 / 9, 20.0 / 3),
+                       0.6 * estimate + 0.4 * (base + 25), 1e-4);
+    // Codes that are no shorter than their rows, or have no error, are taken at their word.
+    CHECK_EQ(shrunk(5, 7, 1, 0), 7);
+    CHECK_EQ(shrunk(5, 7, 0.5, 2), 7);
+    CHECK_EQ(shrunk(5, 7, 0, 0), 7);
+    // A row without finite factors keeps its estimate.
+    CHECK_EQ(shrunk(5, 7, 2, HUGE_VAL), 7);
+    // Other codes have angles near 0 or all the same.
+    for (Kind kind : {Kind::kBq, Kind::kSq8, Kind::kSq4})
+        CHECK_EQ(quant::Get(kind).Shrunk(1, 2, -50.0f / 9, 20.0f / 3), 2);
+}
+
 // Residuals and queries that fill 8 of 128 dimensions, as do the codewords: errors lie in them too.
 // The spread that PqDeviation measures makes the bound as good as its epsilon; 1 / sqrt(dim) would
 // not.

@@ -145,6 +145,14 @@ void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t 
     for (int i = 0; i < 32; i++) sums[i] += static_cast<float>(add[i]);
 }
 
+float Pq::Shrunk(float base, float estimate, float scale, float error) const {
+    const float alpha = -scale / 2;
+    if (!(alpha > 1)) return estimate;
+    const float root = __builtin_sqrtf(alpha);
+    const float shrunk = base + (estimate - base) / root + error * error / (alpha + root);
+    return __builtin_isfinite(shrunk) ? shrunk : estimate;
+}
+
 Estimate Pq::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
     __builtin_unreachable();  // no refine layer
 }

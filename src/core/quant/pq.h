@@ -10,6 +10,20 @@
 // for, by a share that is large when bytes are few; unscaled, near rows all look too far, each by
 // another amount, and the error has no bound that epsilon could tighten.
 //
+// That estimate scatters with the angle between r and its code. Where no exact distance follows, the
+// order of rows gains from an estimate half way between it and what the row's norm alone says:
+//
+//   shrunk = f estimate + (1 - f) (||q - c||^2 + ||r||^2),  f = 1 / sqrt(alpha)
+//
+// alpha is about 1 / cos^2 of that angle, as a codeword is the mean of its rows (<r, g> = <g, g> on
+// average), so f is its cosine; cos^2 would give the least mean square error over all rows, 1 is right
+// on average for the nearest. For the same reason ||r||^2 is about error^2 / (alpha - 1), with which
+//
+//   shrunk = f estimate + (1 - f) ||q - c||^2 + error^2 / (alpha + sqrt(alpha))
+//
+// Codes alone, recall@10 as it is and shrunk, in numpy: wordnet-384 with 48 bytes .780 and .790, with 32
+// .693 and .708; fashion-mnist with 98 bytes .892 and .909, with 32 .704 and .789.
+//
 //   bits 8   row      m bytes
 //            block    32 bytes for each sub-quantizer (m rounded up to 2): byte r is row r's codeword
 //            query    256 floats for each sub-quantizer
@@ -57,6 +71,7 @@ class Pq final : public Quantizer {
                       PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
                    std::uint32_t live, float sums[32]) const override;
+    float Shrunk(float base, float estimate, float scale, float error) const override;
     Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
                     const std::uint8_t* refine) const override;
 };

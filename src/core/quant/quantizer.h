@@ -119,6 +119,14 @@ class Quantizer {
     virtual void ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
                            ConstByteSpan piece, std::uint32_t live, float sums[32]) const = 0;
 
+    // The estimate by which rows are ordered that get no exact distance: nearest on average, while the
+    // one that bounds are made of errs alike for near rows and far ones. base = ||q - c||^2; scale and
+    // error: the row's factors. Not for inner product.
+    virtual float Shrunk(float base, float estimate, float scale, float error) const {
+        (void)base, (void)scale, (void)error;
+        return estimate;
+    }
+
     // A better estimate from the refine row. `sum` is the row's scan sum; base = ||q - c||^2.
     // REQUIRES: RefineRowBytes > 0.
     virtual Estimate Refine(const Spec& spec, const PreparedQuery& prepared, float base, float sum,

@@ -39,6 +39,7 @@ struct Decisions {
     bool trained;
     std::size_t groups;  // of lists; 0: every row meets every centroid
     bool last_pass;      // of k-means
+    bool has_basis;      // pq: one was learned
 };
 
 struct Build {
@@ -66,6 +67,7 @@ struct Build {
     std::uint32_t* group_lists;  // [groups + 1] the first list of each
     float* books;                // pq: codebooks [padded * words]; nullptr: another code
     float* norms;                // pq: [m * words]
+    float* basis;                // pq: [padded, padded], if there is room (LearnsBasis)
     std::uint64_t* sampled;      // [team] rows
     double* mean_sums;           // [team, dim]
     std::uint64_t* changed;      // [team] samples that changed their list in this pass
@@ -99,6 +101,8 @@ inline void Phase(const Build& b, int phase) {
     if (Leads(b)) pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
 }
 
+// Whether pq's basis is learned: twice its size takes no more than a quarter of the memory.
+bool LearnsBasis(const Build& b);
 // Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "core/kernels/kernels.h"
+#include "core/quant/basis.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/build.h"
@@ -147,7 +148,10 @@ double TrainingBytes(Build& b, int team, double samples, double lists) {
     const auto thousand = static_cast<double>(MapMemory(b, n, 1000, nullptr));
     const auto row = static_cast<double>(b.padded * sizeof(float) + sizeof(std::uint32_t));
     const auto tile = static_cast<double>(ivf::TileFloats(b.padded) * sizeof(float));
-    return samples * row + lists * (thousand - fixed) / 1000 + fixed + team * tile +
+    // The leader finds the basis in a matrix of its own.
+    const auto matrix =
+        static_cast<double>(LearnsBasis(b) ? b.padded * b.padded * sizeof(float) : 0);
+    return samples * row + lists * (thousand - fixed) / 1000 + fixed + matrix + team * tile +
            static_cast<double>((n - 1) * kWorkerBytes);
 }
 
@@ -516,6 +520,61 @@ void TakeResiduals(Build& b, Sample& sample) {
     FreeBatch(batch);
 }
 
+// The leader finds the basis that spreads the variance of its residuals evenly over the sub-spaces;
+// false: there is none.
+bool LearnBasis(Build& b, const Sample& sample) {
+    const std::size_t n = b.padded;
+    quant::Eigen eigen = {};
+    eigen.n = n;
+    eigen.vectors = static_cast<float*>(MemoryContextAllocExtended(
+        CurrentMemoryContext, n * n * sizeof(float), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    eigen.values = static_cast<double*>(palloc(n * sizeof(double)));
+    eigen.off = static_cast<double*>(palloc(n * sizeof(double)));
+    eigen.work = b.workspace;
+    for (std::size_t i = 0; i < sample.size; i += kInterruptRows) {
+        CHECK_FOR_INTERRUPTS();
+        quant::AddCovariance(sample.rows + i * n, Min(sample.size - i, kInterruptRows), n,
+                             eigen.vectors);
+    }
+    quant::EigenBegin(eigen);
+    while (quant::EigenStep(eigen)) CHECK_FOR_INTERRUPTS();
+    const bool found = eigen.phase == quant::Eigen::Phase::kDone;
+    if (found) {
+        auto* order = static_cast<std::uint32_t*>(palloc(n * sizeof(std::uint32_t)));
+        quant::AllocateBalanced(b.layout.spec, eigen.values, eigen.off, order);
+        for (std::size_t k = 0; k < n; k++)
+            memcpy(b.basis + k * n, eigen.vectors + order[k] * n, n * sizeof(float));
+        pfree(order);
+    }
+    pfree(eigen.vectors);
+    pfree(eigen.values);
+    pfree(eigen.off);
+    return found;
+}
+
+// What was made so far moves into the learned basis: everybody's residuals, and the centroids.
+void MoveToBasis(Build& b, Sample& sample) {
+    const auto move = [&](float* x) {
+        quant::ApplyBasis(b.basis, x, b.padded, b.workspace);
+        memcpy(x, b.workspace, b.padded * sizeof(float));
+    };
+    for (std::size_t i = 0; i < sample.size; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        move(sample.rows + i * b.padded);
+    }
+    const auto team = static_cast<std::size_t>(b.team.size),
+               me = static_cast<std::size_t>(b.team.me);
+    const std::size_t groups = b.decided->groups;
+    for (std::size_t i = me; i < b.lists + groups; i += team) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        move(i < b.lists ? b.centroids + i * b.padded
+                         : b.group_centroids + (i - b.lists) * b.padded);
+    }
+    // The packed centroids are still the old ones.
+    if (b.packed) PackLists(b);
+    b.model.basis = b.basis;
+}
+
 // pq: each sub-space of the residuals gets its codewords. With too few rows the index falls back to
 // codes that need no training.
 void TrainCodebooks(Build& b, Sample& sample) {
@@ -529,6 +588,10 @@ void TrainCodebooks(Build& b, Sample& sample) {
     const Share enough = ShareOf(b, b.sampled, 1, kSamplesPerWord * words);
     sample.size = Min(sample.size, enough.end - enough.begin);
     TakeResiduals(b, sample);
+    Meet(b.team);
+    if (Leads(b)) b.decided->has_basis = LearnsBasis(b) && LearnBasis(b, sample);
+    Meet(b.team);
+    if (b.decided->has_basis) MoveToBasis(b, sample);
 
     const auto team = static_cast<std::size_t>(b.team.size),
                me = static_cast<std::size_t>(b.team.me);

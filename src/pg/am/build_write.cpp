@@ -109,12 +109,13 @@ void WriteIndex(Build& b) {
     meta.levels = b.layout.spec.levels;
     meta.pq_m = b.layout.spec.m;
     meta.error_spread = b.layout.spec.spread;
-    meta.rotation = RotationKind::kHadamard4;
+    meta.rotation = b.model.basis ? RotationKind::kHadamard4Basis : RotationKind::kHadamard4;
     meta.trained = b.trained;
     meta.segment_count = 1;
     meta.segments[0] = {0, meta.padded_dim, meta.bits, 0};
     meta.calibration = {0, ivf::kNoPage, 0};
     meta.codebooks = {0, ivf::kNoPage, 0};
+    meta.basis = {0, ivf::kNoPage, 0};
 
     const BlockNumber meta_page = ExtendChain(b.index, b.fork, {ivf::PageKind::kMeta, 0, 0}, 1);
     Assert(meta_page == kMetaPage);
@@ -127,6 +128,8 @@ void WriteIndex(Build& b) {
     const std::size_t book_bytes =
         b.books ? b.padded * quant::PqWords(b.layout.spec) * sizeof(float) : 0;
     if (b.books) meta.codebooks = part(ivf::PageKind::kModel, book_bytes);
+    const std::size_t basis_bytes = b.padded * b.padded * sizeof(float);
+    if (b.model.basis) meta.basis = part(ivf::PageKind::kModel, basis_bytes);
     meta.centroids =
         part(ivf::PageKind::kCentroid,
              std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
@@ -135,6 +138,8 @@ void WriteIndex(Build& b) {
     ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
     ChainWriter(b.index, b.fork, meta.model.first).Write(b.mean, dim * sizeof(float));
     if (b.books) ChainWriter(b.index, b.fork, meta.codebooks.first).Write(b.books, book_bytes);
+    if (b.model.basis)
+        ChainWriter(b.index, b.fork, meta.basis.first).Write(b.model.basis, basis_bytes);
     ChainWriter centroids(b.index, b.fork, meta.centroids.first);
     ChainWriter directory(b.index, b.fork, meta.directory.first);
 

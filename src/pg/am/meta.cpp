@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/kernels/kernels.h"
+#include "core/quant/basis.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/options.h"
@@ -166,6 +167,13 @@ void LoadModel(Relation index, Model* model) {
     auto* signs = static_cast<std::uint8_t*>(palloc(sign_bytes));
     quant::FillRotation(meta.rotation_seed, padded, {signs, sign_bytes});
     model->signs = signs;
+    if (meta.rotation == RotationKind::kHadamard4Basis) {
+        auto* basis = static_cast<float*>(
+            MemoryContextAllocHuge(CurrentMemoryContext, padded * padded * sizeof(float)));
+        OpenPart(index, meta.basis, ivf::PageKind::kModel)
+            .Read(basis, padded * padded * sizeof(float));
+        model->basis = basis;
+    }
 
     auto* centroids = static_cast<float*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * padded * sizeof(float)));
@@ -195,7 +203,7 @@ void LoadModel(Relation index, Model* model) {
     if (meta.metric == Metric::kInnerProduct) {
         auto* rotated_mean = static_cast<float*>(palloc0(padded * sizeof(float)));
         memcpy(rotated_mean, mean, dim * sizeof(float));
-        quant::Rotate({signs, sign_bytes}, {rotated_mean, padded});
+        Turn(*model, {rotated_mean, padded});
         auto* bias = static_cast<float*>(
             MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(float)));
         auto* sum = static_cast<float*>(palloc(padded * sizeof(float)));
@@ -246,7 +254,8 @@ MetaPage ReadMeta(Relation index, bool writing) {
         meta.levels <= quant::Levels::kNf4 &&
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
-        meta.rotation == RotationKind::kHadamard4;
+        (meta.rotation == RotationKind::kHadamard4 ||
+         meta.rotation == RotationKind::kHadamard4Basis);
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");
     return meta;
 }
@@ -304,6 +313,15 @@ ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list)
     return entry;
 }
 
+void Turn(const Model& model, FloatSpan x) {
+    quant::Rotate({model.signs, quant::RotationBytes(x.size())}, x);
+    if (!model.basis) return;
+    auto* copy = static_cast<float*>(palloc(x.size() * sizeof(float)));
+    memcpy(copy, x.data(), x.size() * sizeof(float));
+    quant::ApplyBasis(model.basis, copy, x.size(), x.data());
+    pfree(copy);
+}
+
 bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
     const std::size_t dim = model.meta.dim;
     if (model.meta.metric == Metric::kCosine) {
@@ -315,7 +333,7 @@ bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
         for (std::size_t i = 0; i < dim; i++) out[i] = values[i] - model.mean[i];
     }
     for (std::size_t i = dim; i < out.size(); i++) out[i] = 0;
-    quant::Rotate({model.signs, quant::RotationBytes(out.size())}, out);
+    Turn(model, out);
     return true;
 }
 

@@ -39,7 +39,10 @@ struct Segment {
 inline constexpr int kMaxSegments = 16;
 
 // Stored: never renumber.
-enum class RotationKind : std::uint8_t { kHadamard4 = 1 };
+enum class RotationKind : std::uint8_t {
+    kHadamard4 = 1,
+    kHadamard4Basis = 2,  // then a learned basis (quant/basis.h)
+};
 
 // The payload of page 0.
 struct MetaPage {
@@ -75,10 +78,11 @@ struct MetaPage {
     PartPointer directory;
     PartPointer calibration;  // none yet
     PartPointer codebooks;    // pq: padded_dim * 2^bits floats
+    PartPointer basis;        // padded_dim^2 floats, with rotation kHadamard4Basis
     float error_spread;       // pq: spread of its bound (quant::Spec)
     std::uint32_t reserved32;
 };
-static_assert(sizeof(MetaPage) == 448);
+static_assert(sizeof(MetaPage) == 464);
 
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);
@@ -89,6 +93,7 @@ struct Model {
     ivf::BlockLayout layout;
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
+    const float* basis;         // [padded_dim, padded_dim] what follows the rotation, or nullptr
     const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
     ivf::CentroidTable coarse;  // the same as codes; without blocks until CodeCentroids
     const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
@@ -130,6 +135,9 @@ inline PageOwner ScanOwner(const ivf::ListEntry& e) {
 inline PageOwner RefineOwner(const ivf::ListEntry& e) {
     return {ivf::PageKind::kRefine, e.list_id, e.generation};
 }
+
+// Turns a centred vector [padded_dim] into the space of the codes.
+void Turn(const Model& model, FloatSpan x);
 
 // The rotated, centred form of a vector [padded_dim]. For cosine it is brought to unit length
 // first: false if it has none (zero, or beyond the float range).

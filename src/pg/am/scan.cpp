@@ -140,6 +140,8 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
 void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, SeenBlock& seen) {
     const ivf::BlockHead& head = *ivf::HeadAt(block.head);
     const ivf::RowPointer* pointers = ivf::PointersOf(block.head);
+    const ivf::BlockLayout& layout = scan.model->layout;
+    const kernels::BlockFactors factors = ivf::FactorsOf(layout, block.head);
     for (std::uint32_t mask = block.below; mask != 0; mask &= mask - 1) {
         const int slot = __builtin_ctz(mask);
         Candidate& c = scan.candidates.Push(scan.query_context);
@@ -150,12 +152,18 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
         c.block = head.ordinal;
         c.refine_page = head.refine_page;
         c.slot = static_cast<std::uint8_t>(slot);
-        c.refined = scan.model->layout.refine_row_bytes == 0;
+        c.refined = layout.refine_row_bytes == 0;
         c.tid.ip_blkid.bi_hi = pointers[slot].block_hi;
         c.tid.ip_blkid.bi_lo = pointers[slot].block_lo;
         c.tid.ip_posid = pointers[slot].offset;
         const float upper = 2 * c.estimate - c.lower;
         if (!isnan(upper)) scan.scan_bounds.Push(upper);
+        if (scan.opclass->metric != Metric::kInnerProduct)
+            // Not below the bound, or rows would not come in the order of what they are ordered by.
+            c.estimate =
+                Max(c.lower, layout.quantizer->Shrunk(scan.open.items[open].base, c.estimate,
+                                                      quant::FromBfloat16(factors.scale[slot]),
+                                                      quant::FromBfloat16(factors.error[slot])));
     }
     seen.taken |= block.below;
     seen.unused = kernels::Active().masked_min(block.lower, block.live & ~seen.taken);
