@@ -62,6 +62,20 @@ CREATE FUNCTION quantvec_index_info(
 COMMENT ON FUNCTION quantvec_index_info(regclass) IS
 'one row about a quantvec index, read from all of its pages: what its codes are, whether it was trained on enough rows, lists, rows, share of dead rows, list-length skew (lists * sum n^2 / (sum n)^2; 1 is even), pages by layer (their sum is the size of the relation), bytes a row by layer. Needs SELECT on the table.';
 
+CREATE FUNCTION quantvec_check(
+        index regclass,
+        heapallindexed boolean DEFAULT false,
+        OUT lists integer,
+        OUT pages bigint,
+        OUT leaked_pages bigint,
+        OUT blocks bigint,
+        OUT live_rows bigint,
+        OUT dead_slots bigint,
+        OUT table_rows_checked bigint)
+    AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION quantvec_check(regclass, boolean) IS
+'proves that a quantvec index is sound, or raises an error that names the first damage: walks every page, list and block; with heapallindexed also compares the table: every row has one entry, whose code is what encoding the row again gives. Blocks neither reads nor writes; for the owner of the index. One row: lists, pages, pages that no list has (leaks of a crash, harmless), blocks of 32 slots, live rows, slots of rows that are gone, rows compared (NULL without heapallindexed).';
+
 CREATE FUNCTION quantvec_last_scan(
         OUT index regclass,
         OUT lists bigint,

@@ -30,6 +30,17 @@ inline bool SameFile(const FileId& a, const FileId& b) {
     return memcmp(&a, &b, sizeof a) == 0;
 }
 
+// Whether a role has the rights of a relation's owner.
+#if PG_VERSION_NUM >= 160000
+inline bool OwnsRelation(Oid relation, Oid role) {
+    return object_ownercheck(RelationRelationId, relation, role);
+}
+#else
+inline bool OwnsRelation(Oid relation, Oid role) {
+    return pg_class_ownercheck(relation, role);
+}
+#endif
+
 // The snapshot to read TOAST values with.
 #if PG_VERSION_NUM >= 180000
 inline void ToastSnapshot(SnapshotData& snapshot) {

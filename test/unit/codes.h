@@ -246,6 +246,15 @@ class TestBlock {
         scale[slot] = row.factors.scale;
         error[slot] = row.factors.error;
     }
+    // The code of a slot, read back.
+    std::vector<std::uint8_t> Code(std::size_t slot) const {
+        std::vector<std::uint8_t> code(quantizer_.ScanRowBytes(spec_), 0xA5);
+        // No more than what must be there.
+        const std::vector<std::uint8_t> some(
+            codes.begin(), codes.begin() + static_cast<long>(quantizer_.CodeBytesFor(spec_, slot + 1)));
+        quantizer_.Gather(spec_, some, slot, code);
+        return code;
+    }
     Scanned Scan(const Query& query, double base, Random* pieces = nullptr,
                  float threshold = kInfinity, std::uint32_t live = 0xFFFFFFFFu) const {
         Scanned out = {};

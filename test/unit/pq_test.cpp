@@ -186,6 +186,9 @@ TEST(PqScatterTouchesOnlyItsSlot) {
             block.Put(slot, row, &random);
             Where("bits=%zu dim=%zu m=%zu slot=%zu", shape.bits, shape.n, shape.m, slot);
             CHECK(block.codes == expected);
+            // Of an odd number of nibbles the last byte has one.
+            if (shape.bits == 4 && shape.m % 2 == 1) row.code.back() &= 0x0Fu;
+            CHECK(block.Code(slot) == row.code);
         }
     }
 }

@@ -196,6 +196,7 @@ TEST(QuantScatterTouchesOnlyItsSlot) {
                     }
                     CHECK_EQ(block.codes[i], expected);
                 }
+                CHECK(block.Code(slot) == row.code);
             }
         }
 }

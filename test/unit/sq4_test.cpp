@@ -450,6 +450,7 @@ TEST(Sq4ScatterTouchesOnlyItsSlot) {
                       expected.begin() + static_cast<long>(slot * n / 2));
             block.Put(slot, row, &random);
             CHECK(block.codes == expected);
+            CHECK(block.Code(slot) == row.code);
         }
     }
 }

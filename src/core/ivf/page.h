@@ -23,6 +23,11 @@ inline constexpr std::size_t kPayloadEnd = kPayloadAt + kPayloadBytes;
 // The server's InvalidBlockNumber.
 inline constexpr std::uint32_t kNoPage = 0xffffffffu;
 
+// Pages that a stream of so many bytes takes.
+constexpr std::uint32_t PagesFor(std::uint64_t bytes) {
+    return static_cast<std::uint32_t>((bytes + kPayloadBytes - 1) / kPayloadBytes);
+}
+
 // Stored: never renumber.
 enum class PageKind : std::uint16_t {
     kMeta = 1,

@@ -122,6 +122,15 @@ void Bq::Scatter([[maybe_unused]] const Spec& spec, ConstByteSpan code, std::siz
     }
 }
 
+void Bq::Gather(const Spec&, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
+    const unsigned shift = slot < 16 ? 0 : 4;
+    const std::uint8_t* lane = codes.data() + slot % 16;
+    for (std::size_t i = 0; i < code.size(); i++) {
+        const unsigned low = lane[i * 32] >> shift & 15u, high = lane[i * 32 + 16] >> shift & 15u;
+        code[i] = static_cast<std::uint8_t>(low | high << 4);
+    }
+}
+
 void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery& prepared) const {
     const std::size_t n = spec.padded_dim;

@@ -81,6 +81,19 @@ void Pq::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::si
     }
 }
 
+void Pq::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
+    if (spec.bits == 8) {
+        for (std::size_t j = 0; j < spec.m; j++) code[j] = codes[j * 32 + slot];
+        return;
+    }
+    const unsigned shift = slot < 16 ? 0 : 4;
+    std::memset(code.data(), 0, code.size());
+    for (std::size_t j = 0; j < spec.m; j++) {
+        const unsigned word = codes[j * 16 + slot % 16] >> shift & 15u;
+        code[j / 2] |= static_cast<std::uint8_t>(word << (j % 2 * 4));
+    }
+}
+
 void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery& prepared) const {
     prepared.tables = memory.subspan(0, QueryBytes(spec));

@@ -92,6 +92,10 @@ void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, By
     if (from < to) std::memcpy(&piece[from - begin], &code[from - row_begin], to - from);
 }
 
+void GatherRow(ConstByteSpan codes, std::size_t row_begin, ByteSpan code) {
+    std::memcpy(code.data(), &codes[row_begin], code.size());
+}
+
 void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                          PreparedQuery& prepared) {
     const std::size_t n = spec.padded_dim;

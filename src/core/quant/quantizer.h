@@ -111,6 +111,11 @@ class Quantizer {
     virtual void Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
                          ByteSpan piece) const = 0;
 
+    // Reads back the code of a slot that was scattered. codes [BlockCodeBytes], or as much as
+    // CodeBytesFor asks for the slot; code [ScanRowBytes]
+    virtual void Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot,
+                        ByteSpan code) const = 0;
+
     // query [padded_dim] rotated; memory [QueryBytes]; epsilon: standard errors that a bound keeps.
     virtual void PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon,
                               ByteSpan memory, PreparedQuery& prepared) const = 0;
@@ -191,6 +196,9 @@ float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<s
 // Copies the part of a row's code, which lies at `row_begin` of the block's codes, that falls into
 // the piece at `begin`.
 void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece);
+
+// The other way round: reads the code that lies at `row_begin` of the block's codes.
+void GatherRow(ConstByteSpan codes, std::size_t row_begin, ByteSpan code);
 
 // PrepareQuery for codes that are bytes, or become bytes by a table, at most 255 steps from zero.
 // memory [2 * padded_dim]

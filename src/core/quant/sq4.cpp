@@ -139,6 +139,10 @@ void Sq4::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::s
     ScatterRow(code, slot * spec.padded_dim / 2, begin, piece);
 }
 
+void Sq4::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
+    GatherRow(codes, slot * spec.padded_dim / 2, code);
+}
+
 void Sq4::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                        PreparedQuery& prepared) const {
     PrepareIntegerQuery(spec, query, epsilon, memory, prepared);

@@ -49,6 +49,10 @@ void Sq8::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::s
     ScatterRow(code, slot * spec.padded_dim, begin, piece);
 }
 
+void Sq8::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
+    GatherRow(codes, slot * spec.padded_dim, code);
+}
+
 void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                        PreparedQuery& prepared) const {
     PrepareIntegerQuery(spec, query, epsilon, memory, prepared);

@@ -41,6 +41,12 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
                                     IndexBulkDeleteCallback callback, void* state);
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
 
+// info.cpp
+// Opens and share-locks an index; everything that is not a quantvec index within reach is refused.
+Relation OpenIndex(Oid oid);
+// Of an SQL function with OUT columns.
+TupleDesc ResultDesc(FunctionCallInfo fcinfo);
+
 // cost.cpp
 void AmCostEstimate(PlannerInfo* root, IndexPath* path, double loop_count, Cost* startup_cost,
                     Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages);

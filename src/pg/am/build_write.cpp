@@ -9,10 +9,6 @@ namespace quantvec::pg {
 
 namespace {
 
-constexpr std::uint32_t PagesFor(std::uint64_t bytes) {
-    return static_cast<std::uint32_t>((bytes + ivf::kPayloadBytes - 1) / ivf::kPayloadBytes);
-}
-
 // Scan pages of a list of `rows` rows, laid out as WriteBlock does.
 std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
     std::uint64_t at = 0;
@@ -22,7 +18,7 @@ std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
         at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
               layout.quantizer->CodeBytesFor(layout.spec, Min(rows - done, ivf::kBlockRows));
     }
-    return Max(PagesFor(at), 1u);
+    return Max(ivf::PagesFor(at), 1u);
 }
 
 // Writes the rows of one list, which come next from the sort.
@@ -120,7 +116,7 @@ void WriteIndex(Build& b) {
     const BlockNumber meta_page = ExtendChain(b.index, b.fork, {ivf::PageKind::kMeta, 0, 0}, 1);
     Assert(meta_page == kMetaPage);
     const auto part = [&b](ivf::PageKind kind, std::uint64_t bytes) {
-        PartPointer p = {kGeneration, 0, Max(PagesFor(bytes), 1u)};
+        PartPointer p = {kGeneration, 0, Max(ivf::PagesFor(bytes), 1u)};
         p.first = ExtendChain(b.index, b.fork, {kind, 0, kGeneration}, p.pages);
         return p;
     };
@@ -163,7 +159,7 @@ void WriteIndex(Build& b) {
         entry.scan_last = entry.scan_first + entry.scan_contiguous - 1;
         entry.refine_first = entry.refine_last = ivf::kNoPage;
         if (b.layout.refine_row_bytes > 0) {
-            entry.refine_contiguous = Max(PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
+            entry.refine_contiguous = Max(ivf::PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
             entry.refine_first =
                 ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
             entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;

@@ -1,4 +1,5 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
+#include "pg/am/am.h"
 #include "pg/am/options.h"
 #include "pg/am/scan.h"
 #include "pg/error.h"
@@ -69,30 +70,6 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
     }
 }
 
-// Opens a quantvec index whose table the caller may read.
-Relation OpenIndex(Oid oid) {
-    Relation index = try_relation_open(oid, AccessShareLock);
-    if (!index)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                        errmsg("relation with OID %u does not exist", oid)));
-    const char kind = index->rd_rel->relkind;
-    if (kind != RELKIND_INDEX || index->rd_rel->relam != get_index_am_oid("quantvec", true))
-        ereport(ERROR,
-                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                 errmsg("\"%s\" is not a quantvec index", RelationGetRelationName(index)),
-                 kind == RELKIND_PARTITIONED_INDEX
-                     ? errhint("A partitioned index has no pages of its own: ask for those of "
-                               "its partitions.")
-                     : 0));
-    const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
-    if (allowed != ACLCHECK_OK)
-        aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));
-    if (RELATION_IS_OTHER_TEMP(index))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot access temporary indexes of other sessions")));
-    return index;
-}
-
 const char* QuantizerName(quant::Kind kind) {
     switch (kind) {
         case quant::Kind::kBq:
@@ -119,14 +96,34 @@ const char* MetricName(Metric metric) {
     return nullptr;
 }
 
+}  // namespace
+
+Relation OpenIndex(Oid oid) {
+    Relation index = try_relation_open(oid, AccessShareLock);
+    if (!index)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                        errmsg("relation with OID %u does not exist", oid)));
+    const char kind = index->rd_rel->relkind;
+    if (kind != RELKIND_INDEX || index->rd_rel->relam != get_index_am_oid("quantvec", true))
+        ereport(ERROR,
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                 errmsg("\"%s\" is not a quantvec index", RelationGetRelationName(index)),
+                 kind == RELKIND_PARTITIONED_INDEX
+                     ? errhint("A partitioned index has no pages of its own: ask for those of "
+                               "its partitions.")
+                     : 0));
+    if (RELATION_IS_OTHER_TEMP(index))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot access temporary indexes of other sessions")));
+    return index;
+}
+
 TupleDesc ResultDesc(FunctionCallInfo fcinfo) {
     TupleDesc desc;
     if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE)
         elog(ERROR, "return type must be a row type");
     return BlessTupleDesc(desc);
 }
-
-}  // namespace
 
 }  // namespace quantvec::pg
 
@@ -135,6 +132,10 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     namespace ivf = quantvec::ivf;
     TupleDesc desc = ResultDesc(fcinfo);
     Relation index = OpenIndex(PG_GETARG_OID(0));
+    // What it tells is of the rows, so it is for those who may read them.
+    const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
+    if (allowed != ACLCHECK_OK)
+        aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));
     const Model& model = *AcquireModel(index, CurrentMemoryContext);
     const MetaPage& meta = model.meta;
     PageCounts pages = {};

@@ -1,0 +1,158 @@
+// quantvec_check(): proves that an index is sound, or names the first damage.
+//
+//   1 lock table and index lightly; inserts, scans and VACUUM go on
+//   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
+//     sees had its entry when the walk began
+//   3 walk all pages: model, directory, the chains of every list, every block     (check_pages.cpp)
+//   4 no row has two entries                                                      (check_table.cpp)
+//   5 every row that the snapshot sees has one, and its code is what encoding it anew with the
+//     stored model gives, byte for byte                                           (check_table.cpp)
+//
+// Memory: 16 bytes a row, within maintenance_work_mem; if that is too little, 3 to 5 are repeated
+// for one part of the table after the other.
+//
+// What may look odd beside other sessions, and is not damage:
+//
+//   pages that no chain has      a crash between extension and WAL, or an extension under way: counted
+//   a chain that ends in pages   made for a row that is not published yet, or never was
+//   without blocks
+//   anything in slots not used   garbage until the slot is published
+//   a chain, a block that grew   what was published after the snapshot is not looked for; a block that
+//   between two looks            contradicts the page before makes us look there again (check_pages.cpp)
+//   two live slots for one row   VACUUM cleared the first after the walk had passed, and the table
+//                                used the line pointer again: both are looked at again
+#include "pg/am/check.h"
+
+#include "pg/am/am.h"
+#include "pg/am/pages.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+// The table first, as all commands lock: an index is opened by its owner only.
+void Open(Check& c, Oid oid) {
+    const Oid table = IndexGetRelation(oid, true);
+    c.table = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
+    c.index = OpenIndex(oid);
+    if (!OwnsRelation(oid, GetUserId()))
+        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(c.index));
+    // The name may have gone to another index before it was locked.
+    if (!c.table || IndexGetRelation(oid, false) != table)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("could not open the table of index \"%s\"",
+                               RelationGetRelationName(c.index))));
+    if (!c.index->rd_index->indisvalid)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("index \"%s\" is not valid", RelationGetRelationName(c.index)),
+                        errhint("Its build did not come to an end. Rebuild it with REINDEX INDEX, "
+                                "or drop it.")));
+    if (RecoveryInProgress() && !RelationIsPermanent(c.index))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot access temporary or unlogged relations during recovery")));
+}
+
+// An MVCC snapshot that may use the index: every row it sees has its entry.
+Snapshot TakeSnapshot(const Check& c) {
+    Snapshot snapshot = RegisterSnapshot(GetTransactionSnapshot());
+    // A new one may always. One of the whole transaction may be older than the index, which lacks
+    // versions of rows that were updated before it was built.
+    if (IsolationUsesXactSnapshot() && c.index->rd_index->indcheckxmin &&
+        !TransactionIdPrecedes(HeapTupleHeaderGetXmin(c.index->rd_indextuple->t_data),
+                               snapshot->xmin))
+        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                        errmsg("index \"%s\" is newer than the snapshot of this transaction",
+                               RelationGetRelationName(c.index)),
+                        errhint("Check it in a new transaction.")));
+    return snapshot;
+}
+
+void Measure(Check& c) {
+    c.pages = c.first_pages = RelationGetNumberOfBlocks(c.index);
+    c.table_pages = RelationGetNumberOfBlocks(c.table);
+    c.reached = static_cast<std::uint8_t*>(
+        MemoryContextAllocExtended(CurrentMemoryContext, std::size_t{c.pages} / 8 + 1,
+                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+}
+
+// Room for the rows of one round. No more rows than slots fit into the index.
+void AllocateRows(Check& c) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    const std::size_t block_bytes = layout.head_bytes + layout.quantizer->CodeBytesFor(layout.spec, 1);
+    const std::size_t slots =
+        std::size_t{c.pages} * (ivf::kPayloadBytes / block_bytes + 1) * ivf::kBlockRows;
+    const std::size_t budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;
+    c.row_capacity = Max(Min(budget / sizeof(SeenRow), slots), std::size_t{1024});
+    c.rows = static_cast<SeenRow*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, c.row_capacity * sizeof(SeenRow)));
+}
+
+// Goes round until all rows had their turn. Returns what the first round has counted, and the
+// table's rows of all.
+CheckCounts GoRound(Check& c, Snapshot snapshot) {
+    CheckCounts found = {};
+    std::int64_t table_rows = 0;
+    bool first = true;
+    for (c.from = 0; first || c.from != kNoPointer; c.from = c.to) {
+        c.to = kNoPointer;
+        c.row_count = 0;
+        c.counts = {};
+        WalkPages(c);
+        SortSeenRows(c);
+        if (first) found = c.counts;
+        first = false;
+        if (c.with_table) CheckTable(c, snapshot);
+        table_rows += c.counts.table_rows;
+    }
+    found.table_rows = table_rows;
+    return found;
+}
+
+}  // namespace
+
+}  // namespace quantvec::pg
+
+QV_SQL_FUNCTION(quantvec_check) {
+    using namespace quantvec::pg;
+    TupleDesc desc = ResultDesc(fcinfo);
+    Check c = {};
+    c.with_table = PG_GETARG_BOOL(1);
+    Open(c, PG_GETARG_OID(0));
+
+    // Expressions and predicates of the index are the owner's, not the caller's.
+    Oid user;
+    int security, nest = NewGUCNestLevel();
+    GetUserIdAndSecContext(&user, &security);
+    SetUserIdAndSecContext(c.table->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
+
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec check", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext old = MemoryContextSwitchTo(context);
+    Snapshot snapshot = c.with_table ? TakeSnapshot(c) : nullptr;
+    Measure(c);
+    CheckModel(c);
+    AllocateRows(c);
+    const CheckCounts found = GoRound(c, snapshot);
+    if (snapshot) UnregisterSnapshot(snapshot);
+    MemoryContextSwitchTo(old);
+    MemoryContextDelete(context);
+
+    AtEOXact_GUC(false, nest);
+    SetUserIdAndSecContext(user, security);
+    relation_close(c.index, AccessShareLock);
+    relation_close(c.table, AccessShareLock);
+
+    Datum values[] = {
+        Int32GetDatum(static_cast<int>(found.lists)),
+        Int64GetDatum(found.pages),
+        Int64GetDatum(found.leaked_pages),
+        Int64GetDatum(found.blocks),
+        Int64GetDatum(found.live_rows),
+        Int64GetDatum(found.dead_slots),
+        Int64GetDatum(found.table_rows),
+    };
+    bool nulls[lengthof(values)] = {};
+    nulls[6] = !c.with_table;
+    PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}

@@ -1,0 +1,81 @@
+// What the files of quantvec_check share: check.cpp opens the index and goes round, check_pages.cpp
+// walks pages, chains and blocks, check_table.cpp compares the table's rows with what was met there.
+#pragma once
+
+#include "pg/am/meta.h"
+
+namespace quantvec::pg {
+
+// A live slot, as the walk met it.
+struct SeenRow {
+    std::uint64_t pointer;  // of the table's row: block number << 16 | offset number
+    std::uint32_t list;     // number of the list
+    std::uint32_t crc;      // CodeCrc of what the slot holds
+};
+static_assert(sizeof(SeenRow) == 16);
+
+inline std::uint64_t PointerNumber(const ItemPointerData& tid) {
+    return std::uint64_t{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 |
+           ItemPointerGetOffsetNumberNoCheck(&tid);
+}
+inline std::uint64_t PointerNumber(const ivf::RowPointer& p) {
+    return std::uint64_t{p.block_hi} << 32 | std::uint64_t{p.block_lo} << 16 | p.offset;
+}
+inline constexpr std::uint64_t kNoPointer = ~std::uint64_t{0};
+
+// What is found; the columns of the result.
+struct CheckCounts {
+    std::int64_t lists, pages, leaked_pages, blocks, live_rows, dead_slots, table_rows;
+};
+
+struct Check {
+    Relation index;
+    Relation table;
+    bool with_table;  // heapallindexed
+    MetaPage meta;
+    const Model* model;
+    BlockNumber pages;        // of the index, as far as known
+    BlockNumber table_pages;  // the same of the table
+    CheckCounts counts;
+
+    BlockNumber first_pages;  // of the index when the check began; later ones are not judged
+    std::uint8_t* reached;    // [first_pages] bits: some chain has the page
+
+    // Rows [from, to) of this round, at most as many as fit the memory: when there are more, `to`
+    // falls, and another round takes the others.
+    std::uint64_t from, to;
+    SeenRow* rows;
+    std::size_t row_count, row_capacity;
+};
+
+// check_pages.cpp
+
+// Checks the metapage and all parts of the model, then loads it.
+void CheckModel(Check& c);
+// Walks the directory, the lists and then all pages by number, and leaves the live slots of this round in c.rows.
+void WalkPages(Check& c);
+// Where list number `list` has a live slot for a row, from place number `skip` on.
+struct SlotPlace {
+    BlockNumber page;  // InvalidBlockNumber: nowhere
+    std::size_t at;    // offset of the block's head
+    std::uint32_t slot;
+};
+SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std::size_t skip = 0);
+// Is the slot still live?
+bool StillLive(Check& c, std::uint32_t list, const SlotPlace& place);
+
+// check_table.cpp
+
+// What a slot holds of a row, as one number: factors, code, refine row. Any change of up to 32
+// adjacent bits changes it.
+std::uint32_t CodeCrc(const quant::RowFactors& factors, ConstByteSpan code, ConstByteSpan refine);
+// Sorts c.rows; no row may be there twice.
+void SortSeenRows(Check& c);
+// Compares the rows of this round that the snapshot sees.
+void CheckTable(Check& c, Snapshot snapshot);
+
+// Damage at a slot.
+[[noreturn]] void ReportSlot(const Check& c, std::uint32_t list, BlockNumber page, std::size_t at,
+                             std::uint32_t slot, const char* what);
+
+}  // namespace quantvec::pg

@@ -1,0 +1,586 @@
+// The walk of quantvec_check: every page of every chain, every block, and then all pages by number.
+//
+// Pages are copied under a share lock and looked at afterwards, one after the other, while others
+// write. What is published never changes, and what a slot refers to was written before it was
+// published. So a page that is read later may show more than one read before, but never less: refine
+// pages are read after the block that names them. Where a block begins follows from the one before
+// it, which must be full. If it is not, or lacks altogether, then either it has been filled since we
+// looked, and the list is walked again, or the chain is damaged (GrownSince).
+#include <cmath>
+
+#include "pg/am/am.h"
+#include "pg/am/check.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+struct PageCopy {
+    BlockNumber number;
+    PGAlignedBlock block;
+
+    const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(block.data); }
+    const ivf::PageTail& tail() const { return *ivf::TailOf(bytes()); }
+    std::size_t end() const { return reinterpret_cast<const PageHeaderData*>(block.data)->pd_lower; }
+};
+
+bool HasPage(Check& c, BlockNumber number) {
+    if (number >= c.pages) c.pages = RelationGetNumberOfBlocks(c.index);
+    return number < c.pages;
+}
+
+bool Reached(const Check& c, BlockNumber number) {
+    return c.reached[number / 8] >> (number % 8) & 1;
+}
+
+// The parts of the frame that no reader looks at.
+void CheckFrame(const Check& c, const PageCopy& page) {
+    const auto* header = reinterpret_cast<const PageHeaderData*>(page.block.data);
+    if (PageGetPageSize(page.block.data) != BLCKSZ ||
+        PageGetPageLayoutVersion(page.block.data) != PG_PAGE_LAYOUT_VERSION ||
+        header->pd_upper != ivf::kPayloadEnd || header->pd_flags != 0 ||
+        header->pd_prune_xid != InvalidTransactionId)
+        ReportCorruption(c.index, page.number, "the page header holds impossible values");
+    const ivf::PageTail& tail = page.tail();
+    if (tail.kind != ivf::PageKind::kScan &&
+        (tail.blocks != 0 || tail.first_block != 0 || tail.head_page != ivf::kNoPage))
+        ReportCorruption(c.index, page.number, "the page claims to have blocks");
+}
+
+// Copies the page with this ordinal of a chain. `from`: the page that names it.
+void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_t ordinal,
+              BlockNumber from, PageCopy& page) {
+    CHECK_FOR_INTERRUPTS();
+    if (!HasPage(c, number))
+        ReportCorruption(c.index, from,
+                         psprintf("it names block %u, which the index does not have", number));
+    LockedPage locked = LockPage(c.index, number, Access::kShare, owner);
+    memcpy(page.block.data, locked.bytes, BLCKSZ);
+    UnlockPage(locked);
+    page.number = number;
+    CheckFrame(c, page);
+    if (page.tail().ordinal != ordinal)
+        ReportCorruption(c.index, number, "a chain is out of order");
+    if (number < c.first_pages)
+        c.reached[number / 8] |= static_cast<std::uint8_t>(1u << (number % 8));
+}
+
+// What is used must lie before pd_lower: the next WAL record drops the rest.
+void CheckCovered(const Check& c, const PageCopy& page, std::size_t end) {
+    if (page.end() < end)
+        ReportCorruption(c.index, page.number, "the page header says that its contents end earlier");
+}
+
+// ---- metapage and model ----
+
+void CheckMeta(const Check& c) {
+    const MetaPage& meta = c.meta;
+    const OpclassInfo& opclass = OpclassOf(c.index);
+    const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(c.index), 0);
+    int dim = column->atttypmod;
+    getBaseTypeAndTypmod(column->atttypid, &dim);
+    const bool pq = meta.quantizer == quant::Kind::kPq;
+    const bool sound =
+        meta.meta_bytes == sizeof meta && meta.metric == opclass.metric &&
+        meta.element == opclass.element && static_cast<int>(meta.dim) == dim &&
+        meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
+        (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&
+        meta.segments[0].from == 0 && meta.segments[0].to == meta.padded_dim &&
+        meta.segments[0].bits == meta.bits &&
+        (meta.quantizer != quant::Kind::kSq8 || meta.bits == 8) &&
+        (meta.quantizer != quant::Kind::kSq4 || meta.bits == 4) &&
+        (meta.quantizer == quant::Kind::kSq4 || meta.levels == quant::Levels::kUniform) &&
+        (pq || (meta.pq_m == 0 && meta.rotation == RotationKind::kHadamard4)) &&
+        meta.error_spread >= 0 && meta.error_spread <= 1 && (pq || meta.error_spread == 0) &&
+        meta.calibration.first == ivf::kNoPage && (meta.codebooks.first != ivf::kNoPage) == pq &&
+        (meta.basis.first != ivf::kNoPage) == (meta.rotation == RotationKind::kHadamard4Basis);
+    if (!sound) ReportCorruption(c.index, kMetaPage, "the metapage holds impossible values");
+}
+
+// A chain of `bytes` bytes that the metapage points to.
+void CheckPart(Check& c, const PartPointer& part, ivf::PageKind kind, std::uint64_t bytes) {
+    const std::uint32_t pages = Max(ivf::PagesFor(bytes), 1u);
+    if (part.pages != pages)
+        ReportCorruption(c.index, kMetaPage, "the metapage gives a part another size");
+    PageCopy page;
+    BlockNumber from = kMetaPage, at = part.first;
+    for (std::uint32_t ordinal = 0; ordinal < pages; ordinal++) {
+        if (at == ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model ends too early");
+        if (at < c.first_pages && Reached(c, at))
+            ReportCorruption(c.index, at, "the page belongs to two chains");
+        CopyPage(c, at, {kind, 0, part.generation}, ordinal, from, page);
+        // Entries are found by their place.
+        if (kind == ivf::PageKind::kDirectory && at != part.first + ordinal)
+            ReportCorruption(c.index, at, "the directory is not in one run of pages");
+        if (kind != ivf::PageKind::kDirectory && page.tail().crc != PayloadCrc(page.bytes()))
+            ReportCorruption(c.index, at, "the checksum of the model does not match");
+        const std::uint64_t here = Min(bytes, std::uint64_t{ivf::kPayloadBytes});
+        CheckCovered(c, page, ivf::kPayloadAt + here);
+        bytes -= here;
+        from = at;
+        at = page.tail().next;
+    }
+    if (at != ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model is too long");
+}
+
+// ---- lists ----
+
+// A list on the walk.
+struct ListWalk {
+    std::uint32_t list;
+    ivf::ListEntry entry;
+    PageCopy page;    // of the scan chain
+    PageCopy refine;  // of the refine chain; number InvalidBlockNumber: none yet
+    bool scan_last_met, refine_last_met;
+
+    std::uint32_t ordinal;    // of the next block
+    std::uint64_t used;       // slots of all blocks so far
+    BlockNumber* chain;       // pages since the one with the last head, it included
+    std::size_t chain_count, chain_room;
+
+    // The last block.
+    BlockNumber head_page;  // InvalidBlockNumber: there is none yet
+    std::size_t head_at;
+    alignas(8) std::uint8_t head[ivf::kMaxHeadBytes];
+    std::uint8_t* codes;  // [code_bytes]
+    std::size_t have;     // so many of them have been read
+    bool pending;         // codes, or factors, go on in the next page
+    bool factors_missing;
+
+    // Where the next one begins.
+    BlockNumber next_page;       // InvalidBlockNumber: beyond the last page read
+    std::uint32_t next_blocks;   // that the page had
+};
+
+const ivf::BlockHead& Head(const ListWalk& w) {
+    return *ivf::HeadAt(w.head);
+}
+
+// How the code bytes of a block go on: whatever says `CodeBytesFor` must be there.
+std::size_t CodesNeeded(const Check& c, const ListWalk& w) {
+    return c.model->layout.quantizer->CodeBytesFor(c.model->layout.spec, Head(w).used);
+}
+
+void CheckEntry(const Check& c, std::uint32_t list, const ivf::ListEntry& e) {
+    const bool refined = c.model->layout.refine_row_bytes > 0;
+    const bool sound =
+        e.generation != 0 && e.centroid_epoch == c.meta.centroids.generation &&
+        e.state == ivf::ListState::kActive && e.list_id < c.meta.next_list_id &&
+        e.successors[0] == 0 && e.successors[1] == 0 && e.scan_contiguous >= 1 &&
+        e.radius >= 0 && (e.refine_first != ivf::kNoPage) == refined &&
+        (e.refine_last != ivf::kNoPage) == refined && (e.refine_contiguous >= 1) == refined;
+    if (!sound)
+        ReportCorruption(c.index, PlaceOfEntry(*c.model, list).page,
+                         psprintf("the entry of list %u holds impossible values", e.list_id));
+}
+
+// ---- the refine chain of a list ----
+
+void CopyRefine(Check& c, ListWalk& w, BlockNumber number, std::uint32_t ordinal, BlockNumber from) {
+    CopyPage(c, number, RefineOwner(w.entry), ordinal, from, w.refine);
+    if (ordinal < w.entry.refine_contiguous && number != w.entry.refine_first + ordinal)
+        ReportCorruption(c.index, number, "the chain is not as contiguous as the directory says");
+    if (number == w.entry.refine_last) w.refine_last_met = true;
+}
+
+// Goes on to the refine page with this ordinal. `again`: the copy may be too old. Returns false at
+// the chain's end.
+bool GoToRefine(Check& c, ListWalk& w, std::uint32_t ordinal, bool again) {
+    if (w.refine.number == InvalidBlockNumber)
+        CopyRefine(c, w, w.entry.refine_first, 0, PlaceOfEntry(*c.model, w.list).page);
+    else if (again)
+        CopyRefine(c, w, w.refine.number, w.refine.tail().ordinal, w.refine.number);
+    while (w.refine.tail().ordinal < ordinal) {
+        const BlockNumber next = w.refine.tail().next;
+        if (next == ivf::kNoPage) return false;
+        CopyRefine(c, w, next, w.refine.tail().ordinal + 1, w.refine.number);
+    }
+    return true;
+}
+
+// Copies bytes of the list's refine stream. REQUIRES: none before them were asked for later.
+void ReadRefine(Check& c, ListWalk& w, std::uint64_t at, ByteSpan to) {
+    while (!to.empty()) {
+        if (!GoToRefine(c, w, static_cast<std::uint32_t>(at / ivf::kPayloadBytes), false))
+            ReportCorruption(c.index, w.refine.number, "the refine chain ends too early");
+        const std::size_t offset = at % ivf::kPayloadBytes;
+        const std::size_t n = Min(to.size(), ivf::kPayloadBytes - offset);
+        CheckCovered(c, w.refine, ivf::kPayloadAt + offset + n);
+        memcpy(to.data(), w.refine.bytes() + ivf::kPayloadAt + offset, n);
+        to = to.subspan(n);
+        at += n;
+    }
+}
+
+// The block says where its refine rows begin, which follows from its ordinal.
+void CheckRefineAddress(Check& c, ListWalk& w) {
+    const ivf::BlockHead& head = Head(w);
+    BlockNumber page = ivf::kNoPage;
+    std::size_t offset = 0;
+    if (c.model->layout.refine_row_bytes > 0) {
+        const std::uint64_t at = ivf::RefinePosition(c.model->layout, head.ordinal, 0);
+        if (!GoToRefine(c, w, static_cast<std::uint32_t>(at / ivf::kPayloadBytes), true))
+            ReportCorruption(c.index, w.refine.number, "the refine chain ends too early");
+        page = w.refine.number;
+        offset = ivf::kPayloadAt + at % ivf::kPayloadBytes;
+    }
+    if (head.refine_page != page || head.refine_offset != offset)
+        ReportCorruption(c.index, w.head_page,
+                         psprintf("block %u has a wrong refine address", head.ordinal));
+}
+
+// ---- rows ----
+
+void CheckPointer(Check& c, const ListWalk& w, std::uint32_t slot, std::uint64_t pointer) {
+    const auto block = static_cast<BlockNumber>(pointer >> 16);
+    const auto offset = static_cast<OffsetNumber>(pointer & 0xffff);
+    // The table may have grown; it cannot have shrunk under our lock.
+    if (block >= c.table_pages) c.table_pages = RelationGetNumberOfBlocks(c.table);
+    if (block >= c.table_pages || offset < FirstOffsetNumber || offset > MaxOffsetNumber)
+        ReportSlot(c, w.list, w.head_page, w.head_at, slot,
+                   psprintf("row pointer (%u,%u) leads nowhere", block, offset));
+}
+
+// What every encoder promises: finite factors, no scale above zero, and an error that may be infinite.
+void CheckFactors(const Check& c, const ListWalk& w, std::uint32_t slot,
+                  const quant::RowFactors& f) {
+    const float scale = quant::FromBfloat16(f.scale), error = quant::FromBfloat16(f.error);
+    if (!std::isfinite(f.add) || !std::isfinite(f.offset) || !std::isfinite(scale) || scale > 0 ||
+        !(error >= 0))
+        ReportSlot(c, w.list, w.head_page, w.head_at, slot, "its factors are impossible");
+}
+
+quant::RowFactors FactorsOfSlot(const Check& c, const ListWalk& w, std::uint32_t slot) {
+    const kernels::BlockFactors f = ivf::FactorsOf(c.model->layout, w.head);
+    return {f.add[slot], f.offset ? f.offset[slot] : 0.0f, f.scale[slot], f.error[slot]};
+}
+
+// Keeps a row for this round. When the room is full, the upper half of the table is left to the next
+// round; a round has whole blocks of the table.
+void Keep(Check& c, const SeenRow& row) {
+    if (row.pointer < c.from || row.pointer >= c.to) return;
+    if (c.row_count == c.row_capacity) {
+        SortSeenRows(c);
+        const std::uint64_t middle = c.rows[c.row_count / 2].pointer & ~std::uint64_t{0xffff};
+        // A block of the table has less rows than that, unless they are not unique.
+        if (middle <= c.from)
+            ReportCorruption(c.index, InvalidBlockNumber, "row pointers are not unique");
+        c.to = middle;
+        while (c.row_count > 0 && c.rows[c.row_count - 1].pointer >= c.to) c.row_count--;
+        if (row.pointer >= c.to) return;
+    }
+    c.rows[c.row_count++] = row;
+}
+
+// Room for one row.
+struct RowBuffers {
+    std::uint8_t* code;    // [scan_row_bytes]
+    std::uint8_t* refine;  // [refine_row_bytes]
+};
+
+// The block is complete: looks at its live slots.
+void TakeBlock(Check& c, ListWalk& w, const RowBuffers& row) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    const ivf::BlockHead& head = Head(w);
+    CheckRefineAddress(c, w);
+    c.counts.blocks++;
+    c.counts.live_rows += __builtin_popcount(head.live);
+    c.counts.dead_slots += head.used - __builtin_popcount(head.live);
+    for (std::uint32_t live = head.live; live != 0; live &= live - 1) {
+        const auto slot = static_cast<std::uint32_t>(__builtin_ctz(live));
+        const std::uint64_t pointer = PointerNumber(ivf::PointersOf(w.head)[slot]);
+        CheckPointer(c, w, slot, pointer);
+        const quant::RowFactors factors = FactorsOfSlot(c, w, slot);
+        CheckFactors(c, w, slot, factors);
+        const ByteSpan code = {row.code, layout.scan_row_bytes};
+        const ByteSpan refine = {row.refine, layout.refine_row_bytes};
+        ReadRefine(c, w, ivf::RefinePosition(layout, head.ordinal, slot), refine);
+        std::uint32_t crc = 0;
+        if (c.with_table) {
+            layout.quantizer->Gather(layout.spec, {w.codes, layout.code_bytes}, slot, code);
+            crc = CodeCrc(factors, code, refine);
+        }
+        Keep(c, {pointer, w.list, crc});
+    }
+}
+
+// ---- blocks ----
+
+// Has what we read of the chain's end grown since?
+bool GrownSince(Check& c, const ListWalk& w) {
+    const PageOwner owner = ScanOwner(w.entry);
+    bool grown = false;
+    if (w.head_page != InvalidBlockNumber) {
+        LockedPage page = LockPage(c.index, w.head_page, Access::kShare, owner);
+        grown = ivf::HeadAt(page.bytes + w.head_at)->used != Head(w).used;
+        UnlockPage(page);
+    }
+    if (w.next_page != InvalidBlockNumber) {
+        LockedPage page = LockPage(c.index, w.next_page, Access::kShare, owner);
+        grown = grown || page.tail().blocks != w.next_blocks;
+        UnlockPage(page);
+    }
+    return grown;
+}
+
+// Takes what the page has of the pending block. Returns where it ends on the page.
+std::size_t TakePending(Check& c, ListWalk& w) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    std::size_t at = ivf::kPayloadAt;
+    if (w.factors_missing) {
+        memcpy(w.head + ivf::kPrefixBytes, w.page.bytes() + at, layout.factor_bytes);
+        w.factors_missing = false;
+        at += layout.factor_bytes;
+        CheckCovered(c, w.page, at);
+    }
+    const std::size_t n = Min(layout.code_bytes - w.have, ivf::kPayloadEnd - at);
+    const std::size_t needed = CodesNeeded(c, w);
+    memcpy(w.codes + w.have, w.page.bytes() + at, n);
+    if (needed > w.have) CheckCovered(c, w.page, at + Min(n, needed - w.have));
+    w.have += n;
+    w.pending = w.have < layout.code_bytes;
+    return at + n;
+}
+
+// Reads the head at `at` and what of its block is on the page. Returns where that ends.
+std::size_t TakeHead(Check& c, ListWalk& w, std::size_t at) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    const BlockNumber number = w.page.number;
+    const std::uint8_t* block = w.page.bytes() + at;
+    const ivf::BlockHead& head = *ivf::HeadAt(block);
+    // A head comes with its first row.
+    if (!ivf::HeadIsSound(head, w.entry.list_id, w.entry.generation) || head.used == 0)
+        ReportCorruption(c.index, number, "a block head is damaged");
+    if (head.ordinal != w.ordinal) ReportCorruption(c.index, number, "a block is out of order");
+    const bool whole_head = ivf::FactorsFollow(layout, at);
+    const std::size_t head_bytes = whole_head ? layout.head_bytes : ivf::kPrefixBytes;
+    memcpy(w.head, block, head_bytes);
+    CheckCovered(c, w.page, at + head_bytes);
+    w.head_page = number;
+    w.head_at = at;
+    w.chain[0] = number;
+    w.chain_count = 1;
+    w.ordinal++;
+    w.used += head.used;
+    w.have = 0;
+    w.pending = true;
+    w.factors_missing = !whole_head;
+    if (!whole_head) return ivf::kPayloadEnd;
+    const std::size_t n = Min(std::size_t{layout.code_bytes}, ivf::kPayloadEnd - at - head_bytes);
+    memcpy(w.codes, block + head_bytes, n);
+    CheckCovered(c, w.page, at + head_bytes + Min(n, CodesNeeded(c, w)));
+    w.have = n;
+    w.pending = n < layout.code_bytes;
+    return at + head_bytes + n;
+}
+
+// A page on which no block begins names one at or behind the last head, from which an inserter finds
+// the block that it belongs to; the first page of a list names none.
+void CheckHeadPage(const Check& c, const ListWalk& w) {
+    const BlockNumber named = w.page.tail().head_page;
+    bool sound = w.page.tail().blocks > 0 && named == w.page.number;
+    if (w.page.tail().blocks == 0) {
+        for (std::size_t i = 0; i < w.chain_count; i++) sound = sound || named == w.chain[i];
+        if (w.chain_count == 0) sound = named == ivf::kNoPage;
+    }
+    if (!sound) ReportCorruption(c.index, w.page.number, "the page names a wrong block before it");
+}
+
+void NotePage(ListWalk& w) {
+    if (w.chain_count == w.chain_room) {
+        w.chain_room *= 2;
+        w.chain = static_cast<BlockNumber*>(repalloc(w.chain, w.chain_room * sizeof(BlockNumber)));
+    }
+    w.chain[w.chain_count++] = w.page.number;
+}
+
+// A page of the list. Returns false if it contradicts an earlier one that has grown since.
+bool TakePage(Check& c, ListWalk& w, const RowBuffers& row) {
+    const ivf::PageTail& tail = w.page.tail();
+    std::size_t at = ivf::kPayloadAt;
+    if (w.pending) {
+        at = TakePending(c, w);
+        if (!w.pending) TakeBlock(c, w, row);
+    }
+    if (tail.blocks > 0) {
+        const bool in_place = !w.pending && w.next_page == InvalidBlockNumber &&
+                              (w.head_page == InvalidBlockNumber || Head(w).used == ivf::kBlockRows);
+        if (!in_place && GrownSince(c, w)) return false;
+        if (!in_place || tail.first_block != at)
+            ReportCorruption(c.index, w.page.number, "a block begins where none can be");
+    } else if (tail.first_block != 0) {
+        ReportCorruption(c.index, w.page.number, "the page claims to have blocks");
+    }
+    for (std::uint32_t i = 0; i < tail.blocks; i++) {
+        if (w.pending || at + ivf::kPrefixBytes > ivf::kPayloadEnd)
+            ReportCorruption(c.index, w.page.number, "the page has too many blocks");
+        if (i > 0 && Head(w).used < ivf::kBlockRows)
+            ReportCorruption(c.index, w.page.number, "a block follows one that is not full");
+        at = TakeHead(c, w, at);
+        if (!w.pending) TakeBlock(c, w, row);
+    }
+    CheckHeadPage(c, w);
+    if (tail.blocks == 0) NotePage(w);
+    if (!w.pending && w.next_page == InvalidBlockNumber &&
+        at + ivf::kPrefixBytes <= ivf::kPayloadEnd) {
+        w.next_page = w.page.number;
+        w.next_blocks = tail.blocks;
+    }
+    return true;
+}
+
+// The chains of a list. Returns false if it has to be walked again.
+bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) {
+    const BlockNumber directory = PlaceOfEntry(*c.model, list).page;
+    w.list = list;
+    w.entry = ReadEntry(c.index, *c.model, list);
+    CheckEntry(c, list, w.entry);
+    w.scan_last_met = w.refine_last_met = false;
+    w.ordinal = 0;
+    w.used = 0;
+    w.chain_count = 0;
+    w.pending = w.factors_missing = false;
+    w.refine.number = w.head_page = w.next_page = InvalidBlockNumber;
+
+    BlockNumber from = directory, at = w.entry.scan_first;
+    std::uint32_t pages = 0;
+    for (; at != ivf::kNoPage; pages++) {
+        CopyPage(c, at, ScanOwner(w.entry), pages, from, w.page);
+        if (pages < w.entry.scan_contiguous && at != w.entry.scan_first + pages)
+            ReportCorruption(c.index, at, "the chain is not as contiguous as the directory says");
+        if (at == w.entry.scan_last) w.scan_last_met = true;
+        if (!TakePage(c, w, row)) return false;
+        from = at;
+        at = w.page.tail().next;
+    }
+    // The codes of a row are there before it is published.
+    if (w.pending) {
+        if (w.factors_missing || w.have < CodesNeeded(c, w))
+            ReportCorruption(c.index, from, "a chain ends in the middle of a block");
+        TakeBlock(c, w, row);
+    }
+    if (c.model->layout.refine_row_bytes > 0) GoToRefine(c, w, ivf::kNoPage, true);
+    const bool whole =
+        pages >= w.entry.scan_contiguous && w.scan_last_met && w.used >= w.entry.rows &&
+        (c.model->layout.refine_row_bytes == 0 ||
+         (w.refine_last_met && w.refine.tail().ordinal + 1 >= w.entry.refine_contiguous));
+    if (!whole)
+        ReportCorruption(c.index, directory,
+                         psprintf("list %u has less than its entry says", w.entry.list_id));
+    return true;
+}
+
+// Forgets the rows of a list that was walked half.
+void Forget(Check& c, std::uint32_t list) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < c.row_count; i++)
+        if (c.rows[i].list != list) c.rows[kept++] = c.rows[i];
+    c.row_count = kept;
+}
+
+// Pages that no chain has are leaks of a crash, or on their way into a chain.
+void CountPages(Check& c) {
+    c.counts.pages = c.first_pages;
+    for (BlockNumber number = 0; number < c.first_pages; number++) {
+        if (Reached(c, number)) continue;
+        CHECK_FOR_INTERRUPTS();
+        c.counts.leaked_pages++;
+        LockedPage page;
+        if (!LockAnyPage(c.index, number, page)) continue;
+        const ivf::PageKind kind = page.tail().kind;
+        UnlockPage(page);
+        if (kind < ivf::PageKind::kModel || kind > ivf::PageKind::kRefine)
+            ReportCorruption(c.index, number, "the page is of an unknown kind");
+    }
+}
+
+}  // namespace
+
+void CheckModel(Check& c) {
+    PageCopy page;
+    CopyPage(c, kMetaPage, {ivf::PageKind::kMeta, 0, 0}, 0, kMetaPage, page);
+    CheckCovered(c, page, ivf::kPayloadAt + sizeof(MetaPage));
+    if (page.tail().next != ivf::kNoPage)
+        ReportCorruption(c.index, kMetaPage, "the metapage names a next one");
+    c.meta = ReadMeta(c.index);
+    CheckMeta(c);
+    const MetaPage& meta = c.meta;
+    const std::uint64_t padded = meta.padded_dim, lists = meta.lists;
+    CheckPart(c, meta.model, ivf::PageKind::kModel, meta.dim * sizeof(float));
+    if (meta.codebooks.first != ivf::kNoPage)
+        CheckPart(c, meta.codebooks, ivf::PageKind::kModel,
+                  (padded << meta.bits) * sizeof(float));
+    if (meta.basis.first != ivf::kNoPage)
+        CheckPart(c, meta.basis, ivf::PageKind::kModel, padded * padded * sizeof(float));
+    CheckPart(c, meta.centroids, ivf::PageKind::kCentroid,
+              lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
+    CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
+    // The checksums are right, so it may be one that this backend has read before.
+    c.model = AcquireModel(c.index, CurrentMemoryContext);
+}
+
+void WalkPages(Check& c) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    auto* w = static_cast<ListWalk*>(palloc(sizeof(ListWalk)));
+    w->chain_room = 16;
+    w->chain = static_cast<BlockNumber*>(palloc(w->chain_room * sizeof(BlockNumber)));
+    w->codes = static_cast<std::uint8_t*>(palloc(layout.code_bytes));
+    const RowBuffers row = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)),
+                            static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u)))};
+    for (std::uint32_t list = 0; list < c.meta.lists; list++) {
+        const CheckCounts before = c.counts;
+        while (!WalkList(c, *w, list, row)) {
+            c.counts = before;
+            Forget(c, list);
+        }
+    }
+    c.counts.lists = c.meta.lists;
+    CountPages(c);
+    pfree(row.refine);
+    pfree(row.code);
+    pfree(w->codes);
+    pfree(w->chain);
+    pfree(w);
+}
+
+SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std::size_t skip) {
+    const ivf::BlockLayout& layout = c.model->layout;
+    const ivf::ListEntry entry = ReadEntry(c.index, *c.model, list);
+    for (BlockNumber at = entry.scan_first; at != ivf::kNoPage;) {
+        CHECK_FOR_INTERRUPTS();
+        LockedPage page = LockPage(c.index, at, Access::kShare, ScanOwner(entry));
+        const ivf::PageTail& tail = page.tail();
+        for (std::size_t i = 0; i < tail.blocks; i++) {
+            const std::size_t head_at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+            if (head_at + ivf::kPrefixBytes > ivf::kPayloadEnd) break;
+            const std::uint8_t* block = page.bytes + head_at;
+            for (std::uint32_t live = ivf::HeadAt(block)->live; live != 0; live &= live - 1) {
+                const auto slot = static_cast<std::uint32_t>(__builtin_ctz(live));
+                if (PointerNumber(ivf::PointersOf(block)[slot]) != pointer || skip-- > 0) continue;
+                UnlockPage(page);
+                return {at, head_at, slot};
+            }
+        }
+        at = tail.next;
+        UnlockPage(page);
+    }
+    return {InvalidBlockNumber, 0, 0};
+}
+
+bool StillLive(Check& c, std::uint32_t list, const SlotPlace& place) {
+    LockedPage page = LockPage(c.index, place.page, Access::kShare,
+                               ScanOwner(ReadEntry(c.index, *c.model, list)));
+    const bool live = ivf::HeadAt(page.bytes + place.at)->live >> place.slot & 1;
+    UnlockPage(page);
+    return live;
+}
+
+void ReportSlot(const Check& c, std::uint32_t list, BlockNumber page, std::size_t at,
+                std::uint32_t slot, const char* what) {
+    ReportCorruption(c.index, page,
+                     psprintf("slot %u of the block at offset %zu, list %u: %s", slot, at,
+                              c.model->entries[list].list_id, what));
+}
+
+}  // namespace quantvec::pg
