@@ -93,6 +93,7 @@ sub test_set
         cmp_ok($automatic, '>=', 0.95, "$set->{name}, $code, default settings: recall $automatic");
         diag sprintf '%s, %s: %d queries, %d lists, recall %.4f with all, %.4f without rerank, %.4f with defaults; by probes %s (build %.0f s)',
           $set->{name}, $code, $queries, $lists, $recall, $alone, $automatic, join(', ', @curve), $built;
+        indexes_are_sound($node, $set->{name}, "$set->{name}, $code");
         $node->safe_psql('postgres', 'DROP INDEX i');
     }
     return;

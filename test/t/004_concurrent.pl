@@ -112,7 +112,9 @@ for my $table (sort keys %tables)
             SET plan_cache_mode = force_generic_plan; EXPLAIN EXECUTE p(test_vector(1, $dim))}),
         qr/Index Scan using ${table}_v_idx/, "$table: the search takes the index");
     my $clients = start_pgbench($node, [ '-c', 6, '-T', $seconds ], scripts($table),
-        4 => "\\set q random(1, 1000000)\nSELECT search('$table', test_vector(:q, $dim));\n");
+        4 => "\\set q random(1, 1000000)\nSELECT search('$table', test_vector(:q, $dim));\n",
+        1 => "SELECT * FROM quantvec_check('${table}_v_idx', true);\n",
+        1 => "SELECT * FROM quantvec_check('${table}_v_idx');\n");
     ok(finish_run($clients), "$table: readers and writers together") or diag $clients->{out}, $clients->{err};
     note $clients->{out};
     answers_are_exact($node, $table, $dim, "$table after readers and writers");
@@ -128,8 +130,10 @@ for my $table (sort keys %tables)
         my $before = $node->safe_psql('postgres', 'SELECT last_value FROM ids');
         $node->safe_psql('postgres', "CREATE INDEX CONCURRENTLY ${table}_v_idx ON $table USING quantvec (v) WITH ($with)");
         $node->safe_psql('postgres', "SELECT search('$table', test_vector($round, $dim))");
+        indexes_are_sound($node, $table, "$table, round $round, CREATE INDEX CONCURRENTLY");
         $node->safe_psql('postgres', "REINDEX INDEX CONCURRENTLY ${table}_v_idx");
         $node->safe_psql('postgres', "SELECT search('$table', test_vector($round, $dim))");
+        indexes_are_sound($node, $table, "$table, round $round, REINDEX CONCURRENTLY");
         cmp_ok($node->safe_psql('postgres', 'SELECT last_value FROM ids'), '>', $before, "$table, round $round: rows came in");
         $node->safe_psql('postgres', "DROP INDEX CONCURRENTLY ${table}_v_idx") if $round < $rounds;
     }

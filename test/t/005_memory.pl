@@ -78,6 +78,7 @@ copy_vectors($node, 't', $dim, sub {
 });
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), $rows, "$rows rows of $dim dimensions");
 
+my %checked;
 # Megabytes, workers that are wished, workers that there is memory for, options.
 for ([ 16, 0, 0, "quantizer = 'bq'" ], [ 64, 0, 0, "quantizer = 'bq'" ], [ 1024, 0, 0, "quantizer = 'bq'" ],
     [ 16, 0, 0, "quantizer = 'sq8'" ], [ 16, 0, 0, "quantizer = 'pq'" ], [ 64, 0, 0, "quantizer = 'sq8', lists = 200" ],
@@ -114,6 +115,8 @@ for ([ 16, 0, 0, "quantizer = 'bq'" ], [ 64, 0, 0, "quantizer = 'bq'" ], [ 1024,
       $node->safe_psql('postgres', "SELECT lists FROM quantvec_index_info('i')"), time - $begin;
     is($node->safe_psql('postgres', "SELECT rows FROM quantvec_index_info('i')"), $rows, 'all rows are in the index');
     is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_ls_tmpdir()'), 0, 'no temporary file is left');
+    # As long as a build by one process: once for each code.
+    indexes_are_sound($node, 't', $name) unless $checked{$with}++;
     $node->safe_psql('postgres', 'DROP INDEX i');
 }
 

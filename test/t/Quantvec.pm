@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_are_exact
+our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_are_exact indexes_are_sound
   start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
   copy_vectors be_float);
 
@@ -127,14 +127,28 @@ sub exact_answers
     return $node->safe_psql('postgres', $by_sort . answer_sql($table, $dim, $operator // '<->'));
 }
 
-# One check: the index gives what an exact search gives. Returns the answers.
+# Two checks: the table's indexes are sound, and the answers are what an exact search gives. Returns the answers.
 sub answers_are_exact
 {
     my ($node, $table, $dim, $name, $operator) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
+    indexes_are_sound($node, $table, $name);
     my $answers = index_answers($node, $table, $dim, $operator);
     is($answers, exact_answers($node, $table, $dim, $operator), "$name: index answers are exact");
     return $answers;
+}
+
+# One check: quantvec_check passes for every valid quantvec index of the table, each row compared.
+sub indexes_are_sound
+{
+    my ($node, $table, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my ($status, $out, $err) = $node->psql('postgres', qq{
+        SELECT count(*) > 0, bool_and(table_rows_checked IS NOT NULL)
+        FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
+        WHERE indrelid = '$table'::regclass AND indisvalid AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
+    is("$out$err", 't|t', "$name: indexes are sound");
+    return;
 }
 
 # ---- in the background ----
