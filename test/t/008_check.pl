@@ -274,6 +274,7 @@ sub faults_of_meta
     damage("metapage, next_list_id", $at, $meta{next_list_id}, 1);
     damage("metapage, error_spread not a number", $at, $meta{error_spread}, 0x7fc00000);
     change('metapage, incompatible feature', '0A000', $at, $meta{incompatible}, 1 << 17);
+    change('metapage, read-compatible feature', '0A000', $at, $meta{read_compatible}, 1 << 17);
     for my $name (sort keys %part)
     {
         my $part = sub { return $payload_at + $part{$name} };
