@@ -145,6 +145,24 @@ for my $table (sort keys %tables)
     one_entry_a_row($table, "$table after CONCURRENTLY");
 }
 
+# ---- quantvec_check beside quick writers ----
+
+# One list, to which all add: a check meets chains that grow under it, and line pointers that VACUUM frees and the
+# table takes again between two looks. Neither is damage.
+$node->safe_psql('postgres', q{
+    CREATE TABLE quick (id bigserial PRIMARY KEY, v vector(3));
+    CREATE INDEX quick_1 ON quick USING quantvec (v) WITH (bits = 1, lists = 1);
+    CREATE INDEX quick_4 ON quick USING quantvec (v) WITH (bits = 4, lists = 1);
+});
+my @writers = map { start_pgbench($node, [ '-c', $_->[0], '-T', $seconds ], 1 => $_->[1]) }
+  [ 2, 'INSERT INTO quick (v) SELECT ARRAY[random(), random(), random()]::vector FROM generate_series(1, 40);' ],
+  [ 1, "DELETE FROM quick WHERE id < (SELECT max(id) - 3000 FROM quick);\nVACUUM (INDEX_CLEANUP on, TRUNCATE off) quick;" ];
+my $checks = start_pgbench($node, [ '-c', 2, '-T', $seconds ],
+    map { (1 => "SELECT * FROM quantvec_check('quick_$_', true);\nSELECT * FROM quantvec_check('quick_$_');") } 1, 4);
+ok(finish_run($_), 'quantvec_check beside quick writers') or diag $_->{out}, $_->{err} for @writers, $checks;
+note $checks->{out};
+indexes_are_sound($node, 'quick', 'after quick writers');
+
 # ---- a reader with an old snapshot ----
 
 for my $table (sort keys %tables)

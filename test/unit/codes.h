@@ -251,7 +251,8 @@ class TestBlock {
         std::vector<std::uint8_t> code(quantizer_.ScanRowBytes(spec_), 0xA5);
         // No more than what must be there.
         const std::vector<std::uint8_t> some(
-            codes.begin(), codes.begin() + static_cast<long>(quantizer_.CodeBytesFor(spec_, slot + 1)));
+            codes.begin(),
+            codes.begin() + static_cast<long>(quantizer_.CodeBytesFor(spec_, slot + 1)));
         quantizer_.Gather(spec_, some, slot, code);
         return code;
     }

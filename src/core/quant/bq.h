@@ -45,8 +45,7 @@ class Bq final : public Quantizer {
                 FloatSpan workspace, EncodedRow& row) const override;
     void Scatter(const Spec&, ConstByteSpan code, std::size_t slot, std::size_t begin,
                  ByteSpan piece) const override;
-    void Gather(const Spec&, ConstByteSpan codes, std::size_t slot,
-                ByteSpan code) const override;
+    void Gather(const Spec&, ConstByteSpan codes, std::size_t slot, ByteSpan code) const override;
     void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,

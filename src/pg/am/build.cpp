@@ -60,10 +60,7 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
     b.opclass = &OpclassOf(index);
     b.options = OptionsOf(index);
     b.budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;
-    const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(index), 0);
-    b.dim = column->atttypmod;
-    // A domain has its dimensions in its definition.
-    getBaseTypeAndTypmod(column->atttypid, &b.dim);
+    b.dim = DeclaredDim(index);
     if (b.dim < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("column does not have dimensions"),

@@ -159,7 +159,8 @@ void WriteIndex(Build& b) {
         entry.scan_last = entry.scan_first + entry.scan_contiguous - 1;
         entry.refine_first = entry.refine_last = ivf::kNoPage;
         if (b.layout.refine_row_bytes > 0) {
-            entry.refine_contiguous = Max(ivf::PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
+            entry.refine_contiguous =
+                Max(ivf::PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
             entry.refine_first =
                 ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
             entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;

@@ -3,7 +3,8 @@
 //   1 lock table and index lightly; inserts, scans and VACUUM go on
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
-//   3 walk all pages: model, directory, the chains of every list, every block     (check_pages.cpp)
+//   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
+//     all lists: their chains, every block; then all pages by number              (check_pages.cpp)
 //   4 no row has two entries                                                      (check_table.cpp)
 //   5 every row that the snapshot sees has one, and its code is what encoding it anew with the
 //     stored model gives, byte for byte                                           (check_table.cpp)
@@ -71,15 +72,15 @@ Snapshot TakeSnapshot(const Check& c) {
 void Measure(Check& c) {
     c.pages = c.first_pages = RelationGetNumberOfBlocks(c.index);
     c.table_pages = RelationGetNumberOfBlocks(c.table);
-    c.reached = static_cast<std::uint8_t*>(
-        MemoryContextAllocExtended(CurrentMemoryContext, std::size_t{c.pages} / 8 + 1,
-                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    c.reached = static_cast<std::uint8_t*>(MemoryContextAllocExtended(
+        CurrentMemoryContext, std::size_t{c.pages} / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
 }
 
 // Room for the rows of one round. No more rows than slots fit into the index.
 void AllocateRows(Check& c) {
     const ivf::BlockLayout& layout = c.model->layout;
-    const std::size_t block_bytes = layout.head_bytes + layout.quantizer->CodeBytesFor(layout.spec, 1);
+    const std::size_t block_bytes =
+        layout.head_bytes + layout.quantizer->CodeBytesFor(layout.spec, 1);
     const std::size_t slots =
         std::size_t{c.pages} * (ivf::kPayloadBytes / block_bytes + 1) * ivf::kBlockRows;
     const std::size_t budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;

@@ -1,5 +1,6 @@
-// What the files of quantvec_check share: check.cpp opens the index and goes round, check_pages.cpp
-// walks pages, chains and blocks, check_table.cpp compares the table's rows with what was met there.
+// What the files of quantvec_check share: check.cpp opens the index and goes round, check_model.cpp
+// looks at metapage, model and directory, check_pages.cpp walks lists and blocks, check_table.cpp
+// compares the table's rows with what was met there.
 #pragma once
 
 #include "pg/am/meta.h"
@@ -48,11 +49,35 @@ struct Check {
     std::size_t row_count, row_capacity;
 };
 
+inline bool Reached(const Check& c, BlockNumber number) {
+    return c.reached[number / 8] >> (number % 8) & 1;
+}
+
+// A page, copied under a share lock.
+struct PageCopy {
+    BlockNumber number;
+    PGAlignedBlock block;
+
+    const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(block.data); }
+    const ivf::PageTail& tail() const { return *ivf::TailOf(bytes()); }
+    std::size_t end() const {
+        return reinterpret_cast<const PageHeaderData*>(block.data)->pd_lower;
+    }
+};
+
+// check_model.cpp
+
+// Checks the metapage and the chains that it names, then loads the model.
+void CheckModel(Check& c);
+
 // check_pages.cpp
 
-// Checks the metapage and all parts of the model, then loads it.
-void CheckModel(Check& c);
-// Walks the directory, the lists and then all pages by number, and leaves the live slots of this round in c.rows.
+// Copies the page with this ordinal of a chain, and checks its frame. `from`: the page that names it.
+void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_t ordinal,
+              BlockNumber from, PageCopy& page);
+// What is used must lie before pd_lower: the next WAL record drops the rest.
+void CheckCovered(const Check& c, const PageCopy& page, std::size_t end);
+// Walks the lists and then all pages by number, and leaves the live slots of this round in c.rows.
 void WalkPages(Check& c);
 // Where list number `list` has a live slot for a row, from place number `skip` on.
 struct SlotPlace {

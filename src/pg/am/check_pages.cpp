@@ -1,4 +1,4 @@
-// The walk of quantvec_check: every page of every chain, every block, and then all pages by number.
+// The walk of quantvec_check: every page of every list, every block, and then all pages by number.
 //
 // Pages are copied under a share lock and looked at afterwards, one after the other, while others
 // write. What is published never changes, and what a slot refers to was written before it was
@@ -16,22 +16,9 @@ namespace quantvec::pg {
 
 namespace {
 
-struct PageCopy {
-    BlockNumber number;
-    PGAlignedBlock block;
-
-    const std::uint8_t* bytes() const { return reinterpret_cast<const std::uint8_t*>(block.data); }
-    const ivf::PageTail& tail() const { return *ivf::TailOf(bytes()); }
-    std::size_t end() const { return reinterpret_cast<const PageHeaderData*>(block.data)->pd_lower; }
-};
-
 bool HasPage(Check& c, BlockNumber number) {
     if (number >= c.pages) c.pages = RelationGetNumberOfBlocks(c.index);
     return number < c.pages;
-}
-
-bool Reached(const Check& c, BlockNumber number) {
-    return c.reached[number / 8] >> (number % 8) & 1;
 }
 
 // The parts of the frame that no reader looks at.
@@ -48,82 +35,6 @@ void CheckFrame(const Check& c, const PageCopy& page) {
         ReportCorruption(c.index, page.number, "the page claims to have blocks");
 }
 
-// Copies the page with this ordinal of a chain. `from`: the page that names it.
-void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_t ordinal,
-              BlockNumber from, PageCopy& page) {
-    CHECK_FOR_INTERRUPTS();
-    if (!HasPage(c, number))
-        ReportCorruption(c.index, from,
-                         psprintf("it names block %u, which the index does not have", number));
-    LockedPage locked = LockPage(c.index, number, Access::kShare, owner);
-    memcpy(page.block.data, locked.bytes, BLCKSZ);
-    UnlockPage(locked);
-    page.number = number;
-    CheckFrame(c, page);
-    if (page.tail().ordinal != ordinal)
-        ReportCorruption(c.index, number, "a chain is out of order");
-    if (number < c.first_pages)
-        c.reached[number / 8] |= static_cast<std::uint8_t>(1u << (number % 8));
-}
-
-// What is used must lie before pd_lower: the next WAL record drops the rest.
-void CheckCovered(const Check& c, const PageCopy& page, std::size_t end) {
-    if (page.end() < end)
-        ReportCorruption(c.index, page.number, "the page header says that its contents end earlier");
-}
-
-// ---- metapage and model ----
-
-void CheckMeta(const Check& c) {
-    const MetaPage& meta = c.meta;
-    const OpclassInfo& opclass = OpclassOf(c.index);
-    const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(c.index), 0);
-    int dim = column->atttypmod;
-    getBaseTypeAndTypmod(column->atttypid, &dim);
-    const bool pq = meta.quantizer == quant::Kind::kPq;
-    const bool sound =
-        meta.meta_bytes == sizeof meta && meta.metric == opclass.metric &&
-        meta.element == opclass.element && static_cast<int>(meta.dim) == dim &&
-        meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
-        (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&
-        meta.segments[0].from == 0 && meta.segments[0].to == meta.padded_dim &&
-        meta.segments[0].bits == meta.bits &&
-        (meta.quantizer != quant::Kind::kSq8 || meta.bits == 8) &&
-        (meta.quantizer != quant::Kind::kSq4 || meta.bits == 4) &&
-        (meta.quantizer == quant::Kind::kSq4 || meta.levels == quant::Levels::kUniform) &&
-        (pq || (meta.pq_m == 0 && meta.rotation == RotationKind::kHadamard4)) &&
-        meta.error_spread >= 0 && meta.error_spread <= 1 && (pq || meta.error_spread == 0) &&
-        meta.calibration.first == ivf::kNoPage && (meta.codebooks.first != ivf::kNoPage) == pq &&
-        (meta.basis.first != ivf::kNoPage) == (meta.rotation == RotationKind::kHadamard4Basis);
-    if (!sound) ReportCorruption(c.index, kMetaPage, "the metapage holds impossible values");
-}
-
-// A chain of `bytes` bytes that the metapage points to.
-void CheckPart(Check& c, const PartPointer& part, ivf::PageKind kind, std::uint64_t bytes) {
-    const std::uint32_t pages = Max(ivf::PagesFor(bytes), 1u);
-    if (part.pages != pages)
-        ReportCorruption(c.index, kMetaPage, "the metapage gives a part another size");
-    PageCopy page;
-    BlockNumber from = kMetaPage, at = part.first;
-    for (std::uint32_t ordinal = 0; ordinal < pages; ordinal++) {
-        if (at == ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model ends too early");
-        if (at < c.first_pages && Reached(c, at))
-            ReportCorruption(c.index, at, "the page belongs to two chains");
-        CopyPage(c, at, {kind, 0, part.generation}, ordinal, from, page);
-        // Entries are found by their place.
-        if (kind == ivf::PageKind::kDirectory && at != part.first + ordinal)
-            ReportCorruption(c.index, at, "the directory is not in one run of pages");
-        if (kind != ivf::PageKind::kDirectory && page.tail().crc != PayloadCrc(page.bytes()))
-            ReportCorruption(c.index, at, "the checksum of the model does not match");
-        const std::uint64_t here = Min(bytes, std::uint64_t{ivf::kPayloadBytes});
-        CheckCovered(c, page, ivf::kPayloadAt + here);
-        bytes -= here;
-        from = at;
-        at = page.tail().next;
-    }
-    if (at != ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model is too long");
-}
-
 // ---- lists ----
 
 // A list on the walk.
@@ -134,9 +45,9 @@ struct ListWalk {
     PageCopy refine;  // of the refine chain; number InvalidBlockNumber: none yet
     bool scan_last_met, refine_last_met;
 
-    std::uint32_t ordinal;    // of the next block
-    std::uint64_t used;       // slots of all blocks so far
-    BlockNumber* chain;       // pages since the one with the last head, it included
+    std::uint32_t ordinal;  // of the next block
+    std::uint64_t used;     // slots of all blocks so far
+    BlockNumber* chain;     // pages since the one with the last head, it included
     std::size_t chain_count, chain_room;
 
     // The last block.
@@ -149,27 +60,27 @@ struct ListWalk {
     bool factors_missing;
 
     // Where the next one begins.
-    BlockNumber next_page;       // InvalidBlockNumber: beyond the last page read
-    std::uint32_t next_blocks;   // that the page had
+    BlockNumber next_page;      // InvalidBlockNumber: beyond the last page read
+    std::uint32_t next_blocks;  // that the page had
 };
 
 const ivf::BlockHead& Head(const ListWalk& w) {
     return *ivf::HeadAt(w.head);
 }
 
-// How the code bytes of a block go on: whatever says `CodeBytesFor` must be there.
+// Code bytes of the last block that must be there.
 std::size_t CodesNeeded(const Check& c, const ListWalk& w) {
     return c.model->layout.quantizer->CodeBytesFor(c.model->layout.spec, Head(w).used);
 }
 
 void CheckEntry(const Check& c, std::uint32_t list, const ivf::ListEntry& e) {
     const bool refined = c.model->layout.refine_row_bytes > 0;
-    const bool sound =
-        e.generation != 0 && e.centroid_epoch == c.meta.centroids.generation &&
-        e.state == ivf::ListState::kActive && e.list_id < c.meta.next_list_id &&
-        e.successors[0] == 0 && e.successors[1] == 0 && e.scan_contiguous >= 1 &&
-        e.radius >= 0 && (e.refine_first != ivf::kNoPage) == refined &&
-        (e.refine_last != ivf::kNoPage) == refined && (e.refine_contiguous >= 1) == refined;
+    const bool sound = e.generation != 0 && e.centroid_epoch == c.meta.centroids.generation &&
+                       e.state == ivf::ListState::kActive && e.list_id < c.meta.next_list_id &&
+                       e.successors[0] == 0 && e.successors[1] == 0 && e.scan_contiguous >= 1 &&
+                       e.radius >= 0 && (e.refine_first != ivf::kNoPage) == refined &&
+                       (e.refine_last != ivf::kNoPage) == refined &&
+                       (e.refine_contiguous >= 1) == refined;
     if (!sound)
         ReportCorruption(c.index, PlaceOfEntry(*c.model, list).page,
                          psprintf("the entry of list %u holds impossible values", e.list_id));
@@ -177,7 +88,8 @@ void CheckEntry(const Check& c, std::uint32_t list, const ivf::ListEntry& e) {
 
 // ---- the refine chain of a list ----
 
-void CopyRefine(Check& c, ListWalk& w, BlockNumber number, std::uint32_t ordinal, BlockNumber from) {
+void CopyRefine(Check& c, ListWalk& w, BlockNumber number, std::uint32_t ordinal,
+                BlockNumber from) {
     CopyPage(c, number, RefineOwner(w.entry), ordinal, from, w.refine);
     if (ordinal < w.entry.refine_contiguous && number != w.entry.refine_first + ordinal)
         ReportCorruption(c.index, number, "the chain is not as contiguous as the directory says");
@@ -404,8 +316,9 @@ bool TakePage(Check& c, ListWalk& w, const RowBuffers& row) {
         if (!w.pending) TakeBlock(c, w, row);
     }
     if (tail.blocks > 0) {
-        const bool in_place = !w.pending && w.next_page == InvalidBlockNumber &&
-                              (w.head_page == InvalidBlockNumber || Head(w).used == ivf::kBlockRows);
+        const bool in_place =
+            !w.pending && w.next_page == InvalidBlockNumber &&
+            (w.head_page == InvalidBlockNumber || Head(w).used == ivf::kBlockRows);
         if (!in_place && GrownSince(c, w)) return false;
         if (!in_place || tail.first_block != at)
             ReportCorruption(c.index, w.page.number, "a block begins where none can be");
@@ -497,28 +410,27 @@ void CountPages(Check& c) {
 
 }  // namespace
 
-void CheckModel(Check& c) {
-    PageCopy page;
-    CopyPage(c, kMetaPage, {ivf::PageKind::kMeta, 0, 0}, 0, kMetaPage, page);
-    CheckCovered(c, page, ivf::kPayloadAt + sizeof(MetaPage));
-    if (page.tail().next != ivf::kNoPage)
-        ReportCorruption(c.index, kMetaPage, "the metapage names a next one");
-    // As a writer: what has features we do not know cannot be proved sound, even if it can be read.
-    c.meta = ReadMeta(c.index, true);
-    CheckMeta(c);
-    const MetaPage& meta = c.meta;
-    const std::uint64_t padded = meta.padded_dim, lists = meta.lists;
-    CheckPart(c, meta.model, ivf::PageKind::kModel, meta.dim * sizeof(float));
-    if (meta.codebooks.first != ivf::kNoPage)
-        CheckPart(c, meta.codebooks, ivf::PageKind::kModel,
-                  (padded << meta.bits) * sizeof(float));
-    if (meta.basis.first != ivf::kNoPage)
-        CheckPart(c, meta.basis, ivf::PageKind::kModel, padded * padded * sizeof(float));
-    CheckPart(c, meta.centroids, ivf::PageKind::kCentroid,
-              lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
-    CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
-    // The checksums are right, so it may be one that this backend has read before.
-    c.model = AcquireModel(c.index, CurrentMemoryContext);
+void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_t ordinal,
+              BlockNumber from, PageCopy& page) {
+    CHECK_FOR_INTERRUPTS();
+    if (!HasPage(c, number))
+        ReportCorruption(c.index, from,
+                         psprintf("it names block %u, which the index does not have", number));
+    LockedPage locked = LockPage(c.index, number, Access::kShare, owner);
+    memcpy(page.block.data, locked.bytes, BLCKSZ);
+    UnlockPage(locked);
+    page.number = number;
+    CheckFrame(c, page);
+    if (page.tail().ordinal != ordinal)
+        ReportCorruption(c.index, number, "a chain is out of order");
+    if (number < c.first_pages)
+        c.reached[number / 8] |= static_cast<std::uint8_t>(1u << (number % 8));
+}
+
+void CheckCovered(const Check& c, const PageCopy& page, std::size_t end) {
+    if (page.end() < end)
+        ReportCorruption(c.index, page.number,
+                         "the page header says that its contents end earlier");
 }
 
 void WalkPages(Check& c) {
@@ -553,7 +465,8 @@ SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std:
         LockedPage page = LockPage(c.index, at, Access::kShare, ScanOwner(entry));
         const ivf::PageTail& tail = page.tail();
         for (std::size_t i = 0; i < tail.blocks; i++) {
-            const std::size_t head_at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+            const std::size_t head_at =
+                tail.first_block + i * (layout.head_bytes + layout.code_bytes);
             if (head_at + ivf::kPrefixBytes > ivf::kPayloadEnd) break;
             const std::uint8_t* block = page.bytes + head_at;
             for (std::uint32_t live = ivf::HeadAt(block)->live; live != 0; live &= live - 1) {

@@ -78,8 +78,9 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
         ReportCorruption(c.index, InvalidBlockNumber,
                          psprintf("row (%u,%u) of the table is not in it", block, offset));
     if (indexable) {
-        EncodeIntoList(c.model->layout, norm_sqr, {c.model->centroids + seen->list * padded, padded},
-                       {w.vector, padded}, {w.workspace, padded}, w.row);
+        EncodeIntoList(c.model->layout, norm_sqr,
+                       {c.model->centroids + seen->list * padded, padded}, {w.vector, padded},
+                       {w.workspace, padded}, w.row);
         c.counts.table_rows++;
     }
     if (seen && (!indexable || CodeCrc(w.row.factors, w.row.code, w.row.refine) != seen->crc)) {
@@ -120,8 +121,7 @@ void CheckTable(Check& c, Snapshot snapshot) {
     TableWalk w = {};
     w.check = &c;
     w.opclass = &OpclassOf(c.index);
-    w.row_context =
-        AllocSetContextCreate(context, "quantvec check row", ALLOCSET_DEFAULT_SIZES);
+    w.row_context = AllocSetContextCreate(context, "quantvec check row", ALLOCSET_DEFAULT_SIZES);
     w.vector = static_cast<float*>(palloc(padded * sizeof(float)));
     w.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
     w.row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)), layout.scan_row_bytes};

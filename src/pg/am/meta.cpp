@@ -229,6 +229,14 @@ void ReleaseModel(void* arg) {
 
 }  // namespace
 
+int DeclaredDim(Relation index) {
+    const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(index), 0);
+    int dim = column->atttypmod;
+    // A domain has its dimensions in its definition.
+    getBaseTypeAndTypmod(column->atttypid, &dim);
+    return dim;
+}
+
 MetaPage ReadMeta(Relation index, bool writing) {
     LockedPage page = LockPage(index, kMetaPage, Access::kShare, {ivf::PageKind::kMeta, 0, 0});
     MetaPage meta;

@@ -84,6 +84,9 @@ struct MetaPage {
 };
 static_assert(sizeof(MetaPage) == 464);
 
+// Dimensions of the indexed column or expression as they are declared; -1: they are not.
+int DeclaredDim(Relation index);
+
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);
 

@@ -1,0 +1,82 @@
+// The metapage, and the chains that it names: mean, codebooks, basis, centroids, directory.
+#include "pg/am/check.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+void CheckMeta(const Check& c) {
+    const MetaPage& meta = c.meta;
+    const OpclassInfo& opclass = OpclassOf(c.index);
+    const bool pq = meta.quantizer == quant::Kind::kPq;
+    const bool sound =
+        meta.meta_bytes == sizeof meta && meta.metric == opclass.metric &&
+        meta.element == opclass.element && static_cast<int>(meta.dim) == DeclaredDim(c.index) &&
+        meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
+        (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&
+        meta.segments[0].from == 0 && meta.segments[0].to == meta.padded_dim &&
+        meta.segments[0].bits == meta.bits &&
+        (meta.quantizer != quant::Kind::kSq8 || meta.bits == 8) &&
+        (meta.quantizer != quant::Kind::kSq4 || meta.bits == 4) &&
+        (meta.quantizer == quant::Kind::kSq4 || meta.levels == quant::Levels::kUniform) &&
+        (pq || (meta.pq_m == 0 && meta.rotation == RotationKind::kHadamard4)) &&
+        meta.error_spread >= 0 && meta.error_spread <= 1 && (pq || meta.error_spread == 0) &&
+        meta.calibration.first == ivf::kNoPage && (meta.codebooks.first != ivf::kNoPage) == pq &&
+        (meta.basis.first != ivf::kNoPage) == (meta.rotation == RotationKind::kHadamard4Basis);
+    if (!sound) ReportCorruption(c.index, kMetaPage, "the metapage holds impossible values");
+}
+
+// A chain of `bytes` bytes that the metapage points to.
+void CheckPart(Check& c, const PartPointer& part, ivf::PageKind kind, std::uint64_t bytes) {
+    const std::uint32_t pages = Max(ivf::PagesFor(bytes), 1u);
+    if (part.pages != pages)
+        ReportCorruption(c.index, kMetaPage, "the metapage gives a part another size");
+    PageCopy page;
+    BlockNumber from = kMetaPage, at = part.first;
+    for (std::uint32_t ordinal = 0; ordinal < pages; ordinal++) {
+        if (at == ivf::kNoPage)
+            ReportCorruption(c.index, from, "a chain of the model ends too early");
+        if (at < c.first_pages && Reached(c, at))
+            ReportCorruption(c.index, at, "the page belongs to two chains");
+        CopyPage(c, at, {kind, 0, part.generation}, ordinal, from, page);
+        // Entries are found by their place.
+        if (kind == ivf::PageKind::kDirectory && at != part.first + ordinal)
+            ReportCorruption(c.index, at, "the directory is not in one run of pages");
+        if (kind != ivf::PageKind::kDirectory && page.tail().crc != PayloadCrc(page.bytes()))
+            ReportCorruption(c.index, at, "the checksum of the model does not match");
+        const std::uint64_t here = Min(bytes, std::uint64_t{ivf::kPayloadBytes});
+        CheckCovered(c, page, ivf::kPayloadAt + here);
+        bytes -= here;
+        from = at;
+        at = page.tail().next;
+    }
+    if (at != ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model is too long");
+}
+
+}  // namespace
+
+void CheckModel(Check& c) {
+    PageCopy page;
+    CopyPage(c, kMetaPage, {ivf::PageKind::kMeta, 0, 0}, 0, kMetaPage, page);
+    CheckCovered(c, page, ivf::kPayloadAt + sizeof(MetaPage));
+    if (page.tail().next != ivf::kNoPage)
+        ReportCorruption(c.index, kMetaPage, "the metapage names a next one");
+    // As a writer: what has features we do not know cannot be proved sound, even if it can be read.
+    c.meta = ReadMeta(c.index, true);
+    CheckMeta(c);
+    const MetaPage& meta = c.meta;
+    const std::uint64_t padded = meta.padded_dim, lists = meta.lists;
+    CheckPart(c, meta.model, ivf::PageKind::kModel, meta.dim * sizeof(float));
+    if (meta.codebooks.first != ivf::kNoPage)
+        CheckPart(c, meta.codebooks, ivf::PageKind::kModel, (padded << meta.bits) * sizeof(float));
+    if (meta.basis.first != ivf::kNoPage)
+        CheckPart(c, meta.basis, ivf::PageKind::kModel, padded * padded * sizeof(float));
+    CheckPart(c, meta.centroids, ivf::PageKind::kCentroid,
+              lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
+    CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
+    // The checksums are right, so it may be one that this backend has read before.
+    c.model = AcquireModel(c.index, CurrentMemoryContext);
+}
+
+}  // namespace quantvec::pg
