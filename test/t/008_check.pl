@@ -350,6 +350,20 @@ sub faults_of_blocks
               (substr($file->{data}, $b, 6), substr($file->{data}, $a, 6));
         });
     }
+    for my $i (1 .. 3)
+    {
+        # In the next slot of a block, whose garbage passes for codes.
+        fault("a row that is there twice, $i", 'XX002', sub {
+            my ($file) = @_;
+            my $from = one_of($file, 'live', $i);
+            my @next = grep { $_->{slot} == $file->get($_->{block}{at} + $block{used}[0], 'C') } $file->slots('unused');
+            my $to = $next[ $i % @next ];
+            my $head = $to->{block}{at};
+            substr($file->{data}, $to->{pointer}, 6) = substr $file->{data}, $from->{pointer}, 6;
+            $file->set($head + $block{used}[0], 'C', $to->{slot} + 1);
+            $file->set($head + $block{live}[0], 'L', $file->get($head + $block{live}[0], 'L') | 1 << $to->{slot});
+        });
+    }
     return;
 }
 
@@ -509,6 +523,9 @@ $node->start;
 
 # ---- what the check says ----
 
+# What only the table can tell.
+my $needs_table = qr/^(code|factor|refine\ row|live\ bit\ of\ a\ row|row\ pointer,|two\ row\ pointers|metapage,\ rotation_seed)
+    |no\ slot\ live/x;
 my %light = verdicts('false');
 my %deep = verdicts('true');
 my %count = (light => 0, deep => 0, harmless => 0);
@@ -522,8 +539,7 @@ for my $code (sort keys %codes)
           : $expected eq 'XX002' ? qr/^XX002 index "$index" is damaged.*REINDEX INDEX/
           :                        qr/^$expected /;
         like($deep{$index}, $like, "$code, $name: $expected");
-        # Without the table it finds less, and never something else.
-        like($light{$index}, qr/^ok$|$like/, "$code, $name: without the table");
+        like($light{$index}, $name =~ $needs_table ? qr/^ok$|$like/ : $like, "$code, $name: without the table");
         $count{harmless}++, next if $expected eq 'ok';
         $count{deep}++ if $deep{$index} ne 'ok';
         $count{light}++ if $light{$index} ne 'ok';
