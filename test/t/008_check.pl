@@ -306,6 +306,21 @@ sub faults_of_directory
     return;
 }
 
+# Chains of more pages than the build laid out.
+sub faults_of_jumps
+{
+    for my $i (0, 1)
+    {
+        fault("directory, scan_contiguous of list $i beyond a jump", 'XX002', sub {
+            my ($file) = @_;
+            my ($entry, @pages) = ($file->{list}[$i]{entry}, @{ $file->{list}[$i]{scan} });
+            my ($jump) = grep { $pages[$_] != $pages[ $_ - 1 ] + 1 } 1 .. $#pages;
+            $file->set($entry + $entry{scan_contiguous}[0], 'L', $jump + 1);
+        });
+    }
+    return;
+}
+
 sub faults_of_blocks
 {
     my ($refined) = @_;
@@ -451,6 +466,7 @@ for (sort keys %codes)
         faults_of_directory();
         faults_of_file();
     }
+    faults_of_jumps() if $code eq 'sq8';
     faults_of_blocks($refined);
     faults_of_codes($refined, @$factors);
 }
