@@ -10,7 +10,6 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
-use List::Util qw(max min);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Quantvec;
@@ -39,7 +38,6 @@ my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 
     levels => [ 94, 'C' ], segment_count => [ 96, 'L' ], pq_m => [ 100, 'L' ], segment_from => [ 104, 'L' ],
     segment_to => [ 108, 'L' ], segment_bits => [ 112, 'L' ], error_spread => [ 456, 'L' ]);
 my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440);
-my %kind = (model => 2, centroid => 3, directory => 4, scan => 5, refine => 6);
 
 # ---- an index file ----
 
@@ -323,7 +321,6 @@ sub faults_of_jumps
 
 sub faults_of_blocks
 {
-    my ($refined) = @_;
     for my $which (0, 1, -1)
     {
         my $at = sub {
@@ -467,7 +464,7 @@ for (sort keys %codes)
         faults_of_file();
     }
     faults_of_jumps() if $code eq 'sq8';
-    faults_of_blocks($refined);
+    faults_of_blocks();
     faults_of_codes($refined, @$factors);
 }
 
@@ -561,6 +558,15 @@ for my $code (sort keys %codes)
         $count{light}++ if $light{$index} ne 'ok';
     }
 }
+
+# ---- another session's index ----
+
+my $other = $node->background_psql('postgres');
+$other->query_safe('SET client_min_messages = warning; CREATE TEMP TABLE theirs (v vector(3)); CREATE INDEX theirs_v ON theirs USING quantvec (v)');
+like($node->safe_psql('postgres', "SELECT verdict(oid, true) FROM pg_class WHERE relname = 'theirs_v'"),
+    qr/^0A000 cannot access temporary indexes of other sessions/, 'a temporary index of another session is refused');
+$other->quit;
+
 diag "$count{deep} faults are found, $count{light} of them without the table; $count{harmless} do no harm";
 
 log_is_clean($node);
