@@ -131,6 +131,16 @@ inline Row Encode(const Spec& spec, const std::vector<float>& residual,
     return row;
 }
 
+// What a stored error is charged for a decoded r^ that is not quite ||r||^2 long along r, because its
+// scale is rounded (core/quant/quantizer.h): the difference as standard errors see it, and never less
+// than all of it.
+inline double AlongCharge(const std::vector<float>& r, const std::vector<double>& decoded) {
+    const double length = Dot(decoded, r) / Dot(r, r);
+    return std::fabs(length - 1) *
+           std::max(Norm(r) * std::sqrt(static_cast<double>(r.size() - 1)) / 3,
+                    Norm(decoded) / length);
+}
+
 // The integers of the scan code: bits of bq, bytes of sq8.
 inline std::vector<double> ScanIntegers(const Spec& spec, const Row& row) {
     std::vector<double> u(spec.padded_dim);

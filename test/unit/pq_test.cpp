@@ -286,12 +286,9 @@ TEST(PqFactorsAreTheirFormulas) {
                 const double truth = Norm(Sum(r, -1, decoded));
                 const double exact = rr / Dot(decoded, r);
                 const double across = Norm(Sum(r, -exact, decoded));
-                const double along =
-                    std::fabs(1 - 1 / exact) * Norm(r) * std::sqrt(static_cast<double>(n - 1)) / 3;
-                // The rounding of the scale is charged as for codes that say something of r.
-                CHECK(stored >= truth * (1 - Rounding(n) - (truth > Norm(r) ? 0x1p-8 : 0)));
+                CHECK(stored >= truth * (1 - Rounding(n)));
                 CHECK(stored <= (std::sqrt(across * across + (1.01e-6 + 4 * Rounding(n)) * rr) +
-                                 along + Rounding(n) * Norm(r)) *
+                                 AlongCharge(r, decoded) + Rounding(n) * Norm(r)) *
                                     (1 + 0x1p-7 + Rounding(n)));
             }
 }
@@ -466,9 +463,7 @@ TEST(PqFourBitsRoundAsTheirStepsSay) {
 // ---- bounds ----
 
 // With epsilon at its largest the bound is that of Cauchy and Schwarz, and holds for every
-// residual, codebook and query, those along the error included. What is left out of it: the rounding
-// of the scale, where that is more than what a code that says something of r is charged
-// (quantizer.h).
+// residual, codebook and query, those along the error included.
 TEST(PqHardBoundHolds) {
     for (const Shape3& shape : kPqShapes)
         for (const char* residual : kShapes)
@@ -488,11 +483,7 @@ TEST(PqHardBoundHolds) {
                     block.Put(7, row);
                     const std::vector<double> decoded = DecodedOf(pq, row);
                     const std::vector<double> error = Sum(r, -1, decoded);
-                    const double rounded = std::fabs(1 - Dot(r, r) / Dot(decoded, r));
-                    const double charged = Norm(r) * std::sqrt(static_cast<double>(n - 1)) / 3;
                     const bool coded = Norm(decoded) > 0;
-                    const double uncharged =
-                        coded ? rounded * std::max(0.0, Norm(decoded) - charged) : 0;
                     const std::vector<std::vector<double>> queries = {
                         Sum(c, 1, random.Gaussians(n)),
                         Sum(c, 3, error),
@@ -509,8 +500,7 @@ TEST(PqHardBoundHolds) {
                         const double key = TrueKey(query.q, c, r, norm);
                         const Scanned scanned = block.Scan(query, base);
                         const double rounding =
-                            Rounding(n) * (base + Dot(r, r) + 2 * Norm(c) * Norm(r) + norm) +
-                            2 * std::sqrt(base) * uncharged;
+                            Rounding(n) * (base + Dot(r, r) + 2 * Norm(c) * Norm(r) + norm);
                         CHECK(double{scanned.lower[7]} <= key + rounding);
                         if (!coded && Norm(r) > 0) CHECK_EQ(scanned.lower[7], -kInfinity);
                         if (std::isinf(scanned.lower[7])) continue;

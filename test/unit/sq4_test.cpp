@@ -406,14 +406,11 @@ TEST(Sq4FactorsAreTheirFormulas) {
                         CHECK_EQ(stored, 0);
                         continue;
                     }
-                    // See QuantErrorIsTheTrueNormRoundedUp for codes that say nearly nothing of r.
-                    CHECK(stored >= truth * (1 - Rounding(n) - (truth > Norm(r) ? 0x1p-8 : 0)));
+                    CHECK(stored >= truth * (1 - Rounding(n)));
                     const double exact = rr / Dot(decoded, r);
                     const double across = Norm(Sum(r, -exact, decoded));
-                    const double along = std::fabs(1 - 1 / exact) * Norm(r) *
-                                         std::sqrt(static_cast<double>(n - 1)) / 3;
                     CHECK(stored <= (std::sqrt(across * across + (1.01e-6 + 4 * Rounding(n)) * rr) +
-                                     along + Rounding(n) * Norm(r)) *
+                                     AlongCharge(r, decoded) + Rounding(n) * Norm(r)) *
                                         (1 + 0x1p-7 + Rounding(n)));
                 }
     }

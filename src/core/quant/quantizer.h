@@ -151,7 +151,8 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
 
 // A rounded alpha leaves a part of the error along r, which does not average out as the rest does:
 // near neighbours all see it. It is stored at the size that a bound of so many standard errors
-// covers whole.
+// covers whole; and never below |alpha / exact - 1| ||exact g||, all of it, which is more where the
+// code says little of r (a cosine below kParallelEpsilon / sqrt(n - 1)), so that the hard bound holds.
 inline constexpr float kParallelEpsilon = 3;
 
 // min(1, epsilon * spread)
