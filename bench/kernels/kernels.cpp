@@ -165,19 +165,26 @@ void AddCodes(std::vector<Case>& cases, Query& q) {
             [=](const Kernels& k, std::uint8_t* item) { return k.dot_planes(item, 3, hi, lo, n); });
     }
     for (std::size_t n : kDims) {
-        const Operations avx2 = {.load = 5, .any = 6, .multiply = 8, .shuffle = 2, .shift = 1};
-        const Operations avx512 = {.load = 3, .any = 1, .multiply = 2, .shuffle = 1, .shift = 1};
-        Add(cases, "`dot_u4`", n, {n / 2, 1, Content::kBytes, true}, StepsOf(32, n / 2, avx2),
-            StepsOf(32, n / 2, avx512),
+        // The query is loaded once for 4 rows with AVX2, for 8 with AVX-512.
+        const Operations avx2 = {.load = 2, .any = 6, .multiply = 8, .shuffle = 2, .shift = 1};
+        const Operations avx512 = {.load = 1.25, .any = 1, .multiply = 2, .shuffle = 1, .shift = 1};
+        Add(cases, "`dot_u4`, a row of 16", n, {16 * n / 2, 16, Content::kBytes, true},
+            StepsOf(32, 16 * n / 2, avx2), StepsOf(32, 16 * n / 2, avx512),
             [=, levels = q.levels.data()](const Kernels& k, std::uint8_t* item) {
-                return k.dot_u4(item, levels, hi, lo, n);
+                float sums[16] = {};
+                k.dot_u4(item, n / 2, 16, levels, hi, lo, n, sums);
+                return sums[0] + sums[15];
             });
     }
     for (std::size_t n : kDims)
-        Add(cases, "`dot_u8`", n, {n, 1, Content::kBytes, true},
-            StepsOf(32, n, {.load = 3, .any = 2, .multiply = 4}),
-            StepsOf(64, n, {.load = 3, .multiply = 2}),
-            [=](const Kernels& k, std::uint8_t* item) { return k.dot_u8(item, hi, lo, n); });
+        Add(cases, "`dot_u8`, a row of 16", n, {16 * n, 16, Content::kBytes, true},
+            StepsOf(32, 16 * n, {.load = 1.5, .any = 2, .multiply = 4}),
+            StepsOf(64, 16 * n, {.load = 1.25, .multiply = 2}),
+            [=](const Kernels& k, std::uint8_t* item) {
+                float sums[16] = {};
+                k.dot_u8(item, n, 16, hi, lo, n, sums);
+                return sums[0] + sums[15];
+            });
     for (std::size_t n : kDims)
         // Two narrow loads for each of 32 look-ups: the code, and the entry.
         Add(cases, "`pq_sums`, m = dim / 8, a row of 32", n, {4 * n, 32, Content::kBytes, true},

@@ -586,59 +586,105 @@ TEST(KernelsPqNearestSkipsNan) {
     }
 }
 
+namespace {
+
+// Every number of rows up to more than two of a kernel's steps, and lengths of 64.
+constexpr std::size_t kMostRows = 19;
+constexpr std::size_t kSteps[] = {0, 64, 128, 192, 256, 384, 768, 832, 1536, 16384};
+
+// What a row of sums[] is to become: exact, rounded once, added.
+float Added(float sum, std::int64_t total) {
+    return sum + static_cast<float>(total);
+}
+
+}  // namespace
+
 TEST(KernelsDotU8) {
     for (const Kernels* table : Tables()) {
-        for (std::size_t n : Lengths())
-            for (std::size_t offset : {0, 1, 3}) {
-                Where("%s n=%zu offset=%zu", table->name, n, offset);
-                Random random(n + offset);
-                Placed<std::uint8_t> code(random.Bytes(n), offset);
-                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
-                CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
-                         reference::DotU8(code.data(), hi.data(), lo.data(), n));
-            }
+        for (std::size_t n : kSteps)
+            for (std::size_t rows = 0; rows <= kMostRows; ++rows)
+                for (std::size_t gap : {0, 5}) {
+                    if (n == 16384 && rows % 6 != 5) continue;
+                    Where("%s n=%zu rows=%zu gap=%zu", table->name, n, rows, gap);
+                    Random random(n + rows);
+                    const std::size_t stride = n + gap;
+                    Placed<std::uint8_t> codes(random.Bytes(rows == 0 ? 0 : rows * stride - gap),
+                                               gap);
+                    Placed<std::int8_t> hi(SplitPlane(random, n), gap),
+                        lo(SplitPlane(random, n), 1);
+                    const std::vector<float> start = random.Gaussians(rows + 1);
+                    Placed<float> sums(start, 1);
+                    table->dot_u8(codes.data(), stride, rows, hi.data(), lo.data(), n, sums.data());
+                    for (std::size_t r = 0; r < rows; ++r)
+                        CHECK_EQ(sums.data()[r],
+                                 Added(start[r], reference::DotU8(codes.data() + r * stride,
+                                                                  hi.data(), lo.data(), n)));
+                    CHECK_EQ(sums.data()[rows], start[rows]);
+                }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
-        for (std::size_t n : {32, 64, 1000, 16384})
+        for (std::size_t n : {64, 1024, 16384})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
-                    const std::vector<std::uint8_t> code(n, 255);
+                    const std::vector<std::uint8_t> codes(kMostRows * n, 255);
                     const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
                     const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
-                    CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
-                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                    float sums[kMostRows] = {};
+                    table->dot_u8(codes.data(), n, kMostRows, hi.data(), lo.data(), n, sums);
+                    const auto total = static_cast<std::int64_t>(n) * 255 * (128 * h + l);
+                    for (float sum : sums) CHECK_EQ(sum, Added(0, total));
                 }
     }
 }
 
 TEST(KernelsDotU4) {
     for (const Kernels* table : Tables()) {
-        for (std::size_t n : {0, 64, 128, 192, 256, 384, 768, 832, 1536, 16384})
-            for (std::size_t offset : {0, 1, 5}) {
-                Where("%s n=%zu offset=%zu", table->name, n, offset);
-                Random random(n + offset);
-                Placed<std::uint8_t> levels(random.Bytes(16), offset);
-                std::vector<std::uint8_t> values = random.Bytes(n), decoded(n);
-                for (std::size_t i = 0; i < n; ++i) {
-                    values[i] &= 15;
-                    decoded[i] = levels.data()[values[i]];
+        for (std::size_t n : kSteps)
+            for (std::size_t rows = 0; rows <= kMostRows; ++rows)
+                for (std::size_t gap : {0, 5}) {
+                    if (n == 16384 && rows % 6 != 5) continue;
+                    Where("%s n=%zu rows=%zu gap=%zu", table->name, n, rows, gap);
+                    Random random(n + rows);
+                    Placed<std::uint8_t> levels(random.Bytes(16), gap);
+                    const std::size_t stride = n / 2 + gap;
+                    std::vector<std::uint8_t> decoded, packed;
+                    for (std::size_t r = 0; r < rows; ++r) {
+                        std::vector<std::uint8_t> values = random.Bytes(n);
+                        for (std::uint8_t& value : values) {
+                            value &= 15;
+                            decoded.push_back(levels.data()[value]);
+                        }
+                        if (r > 0) packed.resize(packed.size() + gap, 0xEE);
+                        const std::vector<std::uint8_t> row = reference::PackU4(values);
+                        packed.insert(packed.end(), row.begin(), row.end());
+                    }
+                    Placed<std::uint8_t> codes(packed, gap);
+                    Placed<std::int8_t> hi(SplitPlane(random, n), gap),
+                        lo(SplitPlane(random, n), 1);
+                    const std::vector<float> start = random.Gaussians(rows + 1);
+                    Placed<float> sums(start, 1);
+                    table->dot_u4(codes.data(), stride, rows, levels.data(), hi.data(), lo.data(),
+                                  n, sums.data());
+                    for (std::size_t r = 0; r < rows; ++r)
+                        CHECK_EQ(sums.data()[r],
+                                 Added(start[r], reference::DotU8(decoded.data() + r * n, hi.data(),
+                                                                  lo.data(), n)));
+                    CHECK_EQ(sums.data()[rows], start[rows]);
                 }
-                Placed<std::uint8_t> code(reference::PackU4(values), offset);
-                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
-                CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
-                         reference::DotU8(decoded.data(), hi.data(), lo.data(), n));
-            }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
         const std::vector<std::uint8_t> levels(16, 255);
         for (std::size_t n : {64, 1024, 16384})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
-                    const std::vector<std::uint8_t> code(n / 2, 0xA5);
+                    const std::vector<std::uint8_t> codes(kMostRows * n / 2, 0xA5);
                     const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
                     const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
-                    CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
-                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                    float sums[kMostRows] = {};
+                    table->dot_u4(codes.data(), n / 2, kMostRows, levels.data(), hi.data(),
+                                  lo.data(), n, sums);
+                    const auto total = static_cast<std::int64_t>(n) * 255 * (128 * h + l);
+                    for (float sum : sums) CHECK_EQ(sum, Added(0, total));
                 }
     }
 }
@@ -657,9 +703,10 @@ TEST(KernelsDotU4OneDimension) {
                 hi[d] = static_cast<std::int8_t>(d % 128) - 64;
                 lo[d] = static_cast<std::int8_t>(63 - d % 96);
             }
-            CHECK_EQ(
-                table->dot_u4(reference::PackU4(values).data(), levels, hi.data(), lo.data(), 192),
-                levels[values[i]] * (128 * hi[i] + lo[i]));
+            float sum = 0;
+            table->dot_u4(reference::PackU4(values).data(), 96, 1, levels, hi.data(), lo.data(),
+                          192, &sum);
+            CHECK_EQ(sum, levels[values[i]] * (128 * hi[i] + lo[i]));
         }
 }
 

@@ -293,7 +293,7 @@ TEST(QuantEstimateIsThePlainDecode) {
             }
 }
 
-// Rows that are not live cost nothing and take nothing from the others.
+// Nothing behind the last live row is read; what rows that are not live hold does not matter to others.
 TEST(QuantScanOfLiveRows) {
     for (const Spec& spec : Specs(832, {4})) {
         Random random(3);
@@ -309,7 +309,7 @@ TEST(QuantScanOfLiveRows) {
                 Where("%s live=%x slot=%zu", Name(spec), live, slot);
                 if ((live >> slot & 1) != 0)
                     CHECK_NEAR(some.estimate[slot], all.estimate[slot], 1e-3);
-                else if (spec.kind == Kind::kSq8)
+                else if (spec.kind == Kind::kSq8 && live >> slot == 0)
                     CHECK_EQ(some.sums[slot], 0);
             }
         }

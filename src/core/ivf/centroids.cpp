@@ -46,7 +46,7 @@ void BoundCentroids(const CentroidTable& table, const quant::PreparedQuery& prep
     float sums[kRows] = {}, estimates[kRows];
     quant::Get(table.spec.kind)
         .ScanPiece(table.spec, prepared, 0, {p + kFactorBytes, kRows * table.spec.padded_dim}, live,
-                   sums);
+                   static_cast<std::ptrdiff_t>(BlockBytes(table.spec.padded_dim)), sums);
     const kernels::BlockFactors factors = {
         .add = reinterpret_cast<const float*>(p + kAddAt),
         .scale = reinterpret_cast<const std::uint16_t*>(p + kScaleAt),

@@ -32,6 +32,48 @@ struct SplitDot {
     std::int64_t Total() const { return 128 * SumLanes(high) + SumLanes(low); }
 };
 
+// The sums of the lanes of four registers.
+__m128i SumLanes(__m512i a, __m512i b, __m512i c, __m512i d) {
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    const __m512i all =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i two =
+        _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+}
+
+// kRows rows whose values of a step are values(row, i): a load of the query serves all of them.
+template <std::size_t kRows, class Values>
+void DotSomeRows(const std::uint8_t* codes, std::size_t stride, const std::int8_t* hi,
+                 const std::int8_t* lo, std::size_t n, float* sums, Values values) {
+    SplitDot dot[kRows];
+    for (std::size_t i = 0; i < n; i += 64) {
+        const __m512i high = _mm512_loadu_si512(hi + i), low = _mm512_loadu_si512(lo + i);
+        for (std::size_t r = 0; r < kRows; ++r)
+            dot[r].Add(values(codes + r * stride, i), high, low);
+    }
+    if constexpr (kRows != 4) {
+        for (std::size_t r = 0; r < kRows; ++r) sums[r] += static_cast<float>(dot[r].Total());
+    } else {
+        // A double holds the total, so that it is rounded only once.
+        const __m128i high = SumLanes(dot[0].high, dot[1].high, dot[2].high, dot[3].high);
+        const __m128i low = SumLanes(dot[0].low, dot[1].low, dot[2].low, dot[3].low);
+        const __m256d total =
+            _mm256_fmadd_pd(_mm256_set1_pd(128), _mm256_cvtepi32_pd(high), _mm256_cvtepi32_pd(low));
+        _mm_storeu_ps(sums, _mm_add_ps(_mm_loadu_ps(sums), _mm256_cvtpd_ps(total)));
+    }
+}
+
+template <class Values>
+void DotRows(const std::uint8_t* codes, std::size_t stride, std::size_t rows, const std::int8_t* hi,
+             const std::int8_t* lo, std::size_t n, float* sums, Values values) {
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        DotSomeRows<4>(codes + r * stride, stride, hi, lo, n, sums + r, values);
+    for (; r < rows; ++r) DotSomeRows<1>(codes + r * stride, stride, hi, lo, n, sums + r, values);
+}
+
 // Sums of bytes in 16 bits, modulo 2^16: `both` adds pairs of bytes as they are, `odd` their upper
 // bytes; the lower ones follow as both - 256 * odd. One addition less than unpacking each pair.
 struct ByteSums {
@@ -84,45 +126,26 @@ __m512 FromBfloat16(const std::uint16_t* p) {
 
 }  // namespace
 
-std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
-                   std::size_t n) {
-    SplitDot first, second;
-    std::size_t i = 0;
-    for (; i + 128 <= n; i += 128) {
-        first.Add(_mm512_loadu_si512(code + i), _mm512_loadu_si512(hi + i),
-                  _mm512_loadu_si512(lo + i));
-        second.Add(_mm512_loadu_si512(code + i + 64), _mm512_loadu_si512(hi + i + 64),
-                   _mm512_loadu_si512(lo + i + 64));
-    }
-    if (i + 64 <= n) {
-        first.Add(_mm512_loadu_si512(code + i), _mm512_loadu_si512(hi + i),
-                  _mm512_loadu_si512(lo + i));
-        i += 64;
-    }
-    if (i < n) {
-        const __mmask64 tail = (std::uint64_t{1} << (n - i)) - 1;
-        second.Add(_mm512_maskz_loadu_epi8(tail, code + i), _mm512_maskz_loadu_epi8(tail, hi + i),
-                   _mm512_maskz_loadu_epi8(tail, lo + i));
-    }
-    return first.Total() + second.Total();
+void DotU8(const std::uint8_t* codes, std::size_t stride, std::size_t rows, const std::int8_t* hi,
+           const std::int8_t* lo, std::size_t n, float* sums) {
+    DotRows(codes, stride, rows, hi, lo, n, sums,
+            [](const std::uint8_t* row, std::size_t i) { return _mm512_loadu_si512(row + i); });
 }
 
-std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
-                   const std::int8_t* lo, std::size_t n) {
+void DotU4(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+           const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
+           std::size_t n, float* sums) {
     const __m512i nibble = _mm512_set1_epi8(15);
     // The lower half of a step is the low nibbles of 32 bytes, the upper half the high ones.
     const __m512i shift = _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4);
     const __m512i table =
         _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
-    SplitDot dot;
-    for (std::size_t i = 0; i < n; i += 64, code += 32) {
-        const __m512i packed =
-            _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(code)));
-        const __m512i index = _mm512_and_si512(_mm512_srlv_epi64(packed, shift), nibble);
-        dot.Add(_mm512_shuffle_epi8(table, index), _mm512_loadu_si512(hi + i),
-                _mm512_loadu_si512(lo + i));
-    }
-    return dot.Total();
+    DotRows(codes, stride, rows, hi, lo, n, sums, [=](const std::uint8_t* row, std::size_t i) {
+        const __m512i packed = _mm512_broadcast_i64x4(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + i / 2)));
+        return _mm512_shuffle_epi8(table,
+                                   _mm512_and_si512(_mm512_srlv_epi64(packed, shift), nibble));
+    });
 }
 
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,

@@ -79,15 +79,18 @@ struct Kernels {
                                 std::size_t width, std::size_t ksub);
 
     // ---- search class, integer: exact on every table ----
-    // sum code[i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n <= 16384.
-    std::int64_t (*dot_u8)(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
-                           std::size_t n);
-    // 4-bit codes that stand for 16 levels. `code` holds n/64 groups of 64 dimensions in 32 bytes:
-    // byte k has dimension k in its low nibble and dimension k+32 in its high nibble. Returns
-    // sum levels[nibble i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n % 64 == 0 and at most
-    // 16384.
-    std::int64_t (*dot_u4)(const std::uint8_t* code, const std::uint8_t levels[16],
-                           const std::int8_t* hi, const std::int8_t* lo, std::size_t n);
+    // Rows of bytes against one query. Row r begins at codes + r * stride; hi and lo in [-64, 63];
+    // n % 64 == 0 and at most 16384. For each row,
+    // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]), which is exact up to its one rounding
+    // to a float.
+    void (*dot_u8)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+                   const std::int8_t* hi, const std::int8_t* lo, std::size_t n, float* sums);
+    // The same for 4-bit codes that stand for 16 levels. A row holds n/64 groups of 64 dimensions in
+    // 32 bytes: byte k has dimension k in its low nibble and dimension k+32 in its high nibble;
+    // code[i] is levels[nibble i].
+    void (*dot_u4)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+                   const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n, float* sums);
     // 1-bit fast scan over a block of 32 rows. `codes` holds `groups` groups of 4 dimensions, 16
     // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables` holds
     // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.

@@ -8,10 +8,11 @@
 // define the same symbol.
 #define QV_DECLARE_CODE_KERNELS(isa)                                                            \
     namespace quantvec::kernels::isa {                                                          \
-    std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,  \
-                       std::size_t n);                                                          \
-    std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16],                 \
-                       const std::int8_t* hi, const std::int8_t* lo, std::size_t n);            \
+    void DotU8(const std::uint8_t* codes, std::size_t stride, std::size_t rows,                 \
+               const std::int8_t* hi, const std::int8_t* lo, std::size_t n, float* sums);       \
+    void DotU4(const std::uint8_t* codes, std::size_t stride, std::size_t rows,                 \
+               const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,     \
+               std::size_t n, float* sums);                                                     \
     void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,    \
                   std::uint32_t sums[32]);                                                      \
     std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi, \

@@ -133,7 +133,7 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
 }
 
 void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
-                   ConstByteSpan piece, std::uint32_t, float sums[32]) const {
+                   ConstByteSpan piece, std::uint32_t, std::ptrdiff_t, float sums[32]) const {
     const kernels::Kernels& k = kernels::Active();
     if (spec.bits == 8) {
         const auto* tables = reinterpret_cast<const float*>(prepared.tables.data());

@@ -199,7 +199,7 @@ void ScanList(Scan& scan, std::uint32_t list, float base) {
             ReportCorruption(scan.pages.index, at, "a chain is out of order");
         if (page.tail().next != ivf::kNoPage)
             scan.pages.Prefetch(page.tail().next, 0, kPrefetchedBytes);
-        scan.scanner.BeginPage(page.bytes, at);
+        scan.scanner.BeginPage(page.bytes, at, 0, scan.pages.recent->Guess(page.tail().next));
         Result result;
         while ((result = scan.scanner.NextBlock(scan.Threshold(), ~0u, block)) == Result::kBlock)
             take(block);
