@@ -21,8 +21,7 @@
 //
 //   shrunk = f estimate + (1 - f) ||q - c||^2 + error^2 / (alpha + sqrt(alpha))
 //
-// Codes alone, recall@10 as it is and shrunk, in numpy: wordnet-384 with 48 bytes .780 and .790, with 32
-// .693 and .708; fashion-mnist with 98 bytes .892 and .909, with 32 .704 and .789.
+// README.md says what that gains.
 //
 //   bits 8   row      m bytes
 //            block    32 bytes for each sub-quantizer (m rounded up to 2): byte r is row r's codeword
