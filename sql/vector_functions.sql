@@ -80,7 +80,7 @@ DECLARE
     detail text;
     wrong text;
 BEGIN
-    FOREACH simd IN ARRAY ARRAY['auto', 'scalar', 'avx2', 'avx512', 'neon'] LOOP
+    FOREACH simd IN ARRAY ARRAY['auto', 'scalar', 'avx2', 'avx512', 'avx512vbmi', 'neon'] LOOP
         BEGIN
             PERFORM set_config('quantvec.simd', simd, false);
         EXCEPTION WHEN invalid_parameter_value THEN

@@ -410,7 +410,7 @@ void PrintTable(const std::vector<Case>& cases, const std::vector<Times>& times,
                 const std::vector<const Kernels*>& tables, const Machine& machine, double clock) {
     const auto pipes_of = [&](std::size_t t) -> const Pipes* {
         if (std::strcmp(tables[t]->name, "avx2") == 0) return machine.avx2;
-        if (std::strcmp(tables[t]->name, "avx512") == 0) return machine.avx512;
+        if (std::strncmp(tables[t]->name, "avx512", 6) == 0) return machine.avx512;
         return nullptr;
     };
     std::string head = "| kernel | dim | bytes |", line = "|---|---|---|";
@@ -453,7 +453,7 @@ double PlainRead(const std::vector<Times>& times) {
 
 int main(int argc, char** argv) {
     const Machine machine = ThisMachine();
-    const Kernels* runnable[4];
+    const Kernels* runnable[kernels::kMostTables];
     const std::vector<const Kernels*> tables(runnable, runnable + kernels::Runnable(runnable));
     const std::size_t quarter = machine.l2_bytes / 4 / 4096 * 4096;
     const Place l2 = {quarter, quarter, 8};

@@ -32,7 +32,7 @@ class UseTable {
 };
 
 inline std::vector<const char*> TableNames() {
-    const kernels::Kernels* tables[4];
+    const kernels::Kernels* tables[kernels::kMostTables];
     const std::size_t count = kernels::Runnable(tables);
     std::vector<const char*> names;
     for (std::size_t i = 0; i < count; ++i) names.push_back(tables[i]->name);

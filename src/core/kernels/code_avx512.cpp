@@ -108,11 +108,15 @@ std::int64_t DotPlanesOf(const std::uint8_t* planes, const std::int8_t* hi, cons
     SplitDot dot;
     for (std::size_t i = 0; i < n; i += 64, planes += 8 * kBits) {
         // A plane's word is the mask of the bytes that get its weight.
-        std::uint64_t plane[kBits];
-        __builtin_memcpy(plane, planes, sizeof(plane));
-        __m512i value = _mm512_maskz_mov_epi8(plane[0], _mm512_set1_epi8(1));
+        const auto plane = [&](std::size_t b) {
+            std::uint64_t
+                word;  // by itself: from an array of them the masks would come over the stack
+            __builtin_memcpy(&word, planes + 8 * b, sizeof(word));
+            return word;
+        };
+        __m512i value = _mm512_maskz_mov_epi8(plane(0), _mm512_set1_epi8(1));
         for (std::size_t b = 1; b < kBits; ++b)
-            value = _mm512_mask_add_epi8(value, plane[b], value,
+            value = _mm512_mask_add_epi8(value, plane(b), value,
                                          _mm512_set1_epi8(static_cast<char>(1 << b)));
         dot.Add(value, _mm512_loadu_si512(hi + i), _mm512_loadu_si512(lo + i));
     }

@@ -37,7 +37,7 @@ struct BlockScalars {
 inline constexpr std::size_t kTileColumns = 32;
 
 struct Kernels {
-    const char* name;  // "scalar", "avx2", "avx512", "neon"
+    const char* name;  // "scalar", "avx2", "avx512", "avx512vbmi", "neon"
 
     // ---- search class, float ----
     float (*l2sqr)(const float* a, const float* b, std::size_t n);          // sum (a-b)^2
@@ -132,6 +132,7 @@ const Kernels& Active();
 bool Select(const char* name);
 
 // All tables compiled in that this processor can run: out[0..returned). For the tests.
-std::size_t Runnable(const Kernels* out[4]);
+inline constexpr std::size_t kMostTables = 4;
+std::size_t Runnable(const Kernels* out[kMostTables]);
 
 }  // namespace quantvec::kernels

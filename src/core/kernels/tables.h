@@ -32,12 +32,19 @@ QV_DECLARE_CODE_KERNELS(avx2)
 QV_DECLARE_CODE_KERNELS(avx512)
 QV_DECLARE_CODE_KERNELS(neon)
 
+// The table "avx512vbmi" has these, and all else from "avx512".
+namespace quantvec::kernels::avx512vbmi {
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]);
+}
+
 namespace quantvec::kernels {
 
 // Defined where the processor family can have them.
 extern const Kernels kScalarTable;
 extern const Kernels kAvx2Table;
 extern const Kernels kAvx512Table;
+extern const Kernels kAvx512VbmiTable;
 extern const Kernels kNeonTable;
 
 }  // namespace quantvec::kernels
