@@ -5,6 +5,7 @@
 #include "core/kernels/kernels.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
+#include "pg/am/lists.h"
 #include "pg/am/options.h"
 #include "pg/error.h"
 
@@ -105,36 +106,6 @@ PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind)
     return reader;
 }
 
-}  // namespace
-
-void CodeCentroids(Model* model) {
-    const std::size_t lists = model->meta.lists, padded = model->meta.padded_dim;
-    // The caller's, until it is whole.
-    MemoryContext context =
-        AllocSetContextCreate(CurrentMemoryContext, "quantvec centroids", ALLOCSET_DEFAULT_SIZES);
-    ivf::CentroidTable table = {
-        {quant::Kind::kSq8, 8, model->meta.padded_dim},
-        lists,
-        static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-            context, ivf::CentroidTableBytes(lists, padded), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
-    auto* zeros = static_cast<float*>(palloc0(padded * sizeof(float)));
-    auto* workspace = static_cast<float*>(palloc(padded * sizeof(float)));
-    auto* code = static_cast<std::uint8_t*>(palloc(padded));
-    for (std::size_t i = 0; i < lists; i++) {
-        if (i % 1024 == 0) CHECK_FOR_INTERRUPTS();
-        ivf::PutCentroid(table, i, {model->centroids + i * padded, padded}, {zeros, padded},
-                         {workspace, padded}, {code, padded});
-    }
-    pfree(zeros);
-    pfree(workspace);
-    pfree(code);
-    MemoryContextSetParent(context, model->context);
-    model->coarse = table;
-    model->bytes = MemoryContextMemAllocated(model->context, true);
-}
-
-namespace {
-
 void LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
     const std::size_t dim = meta.dim, padded = meta.padded_dim, lists = meta.lists;
@@ -173,8 +144,11 @@ void LoadModel(Relation index, Model* model) {
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
     auto* tails = static_cast<std::uint32_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    CentroidCoder coder = BeginCoding(*model);
+    ivf::CentroidTable coarse = AllocateTable(lists, padded);
     PartReader nodes = OpenPart(index, meta.centroids, ivf::PageKind::kCentroid);
     PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
+    double squares = 0;
     for (std::size_t i = 0; i < lists; i++) {
         ivf::CentroidNode node;
         nodes.Read(&node, sizeof node);
@@ -187,31 +161,17 @@ void LoadModel(Relation index, Model* model) {
             entries[i].centroid_epoch != meta.centroids.generation)
             ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
         tails[i] = entries[i].scan_last;
+        CodeCentroid(coder, coarse, i, {centroids + i * padded, padded});
+        const auto radius = static_cast<double>(entries[i].radius);
+        squares += static_cast<double>(ivf::BiasOf(coarse, i)) + radius * radius;
     }
     model->centroids = centroids;
+    model->coarse = coarse;
     model->entries = entries;
     model->tails = tails;
-
     if (meta.metric == Metric::kInnerProduct) {
-        auto* rotated_mean = static_cast<float*>(palloc0(padded * sizeof(float)));
-        memcpy(rotated_mean, mean, dim * sizeof(float));
-        quant::Rotate({signs, sign_bytes}, {rotated_mean, padded});
-        auto* bias = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(float)));
-        auto* sum = static_cast<float*>(palloc(padded * sizeof(float)));
-        double squares = 0;
-        for (std::size_t i = 0; i < lists; i++) {
-            for (std::size_t j = 0; j < padded; j++)
-                sum[j] = centroids[i * padded + j] + rotated_mean[j];
-            bias[i] = kernels::Active().inner_product(sum, sum, padded);
-            const auto radius = static_cast<double>(entries[i].radius);
-            squares += static_cast<double>(bias[i]) + radius * radius;
-        }
-        model->order_bias = bias;
         const double norm = std::sqrt(squares / static_cast<double>(lists));
         model->query_norm = std::isfinite(norm) ? kQueryNorm * norm : 0;
-        pfree(sum);
-        pfree(rotated_mean);
     }
 }
 

@@ -90,8 +90,7 @@ struct Model {
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
     const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
-    ivf::CentroidTable coarse;  // the same as codes; without blocks until CodeCentroids
-    const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
+    ivf::CentroidTable coarse;  // the same as codes
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
@@ -111,9 +110,6 @@ struct Model {
 // The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
-
-// Makes model->coarse. Not worth its time (about 1 us a list) for a backend that asks one question.
-void CodeCentroids(Model* model);
 
 // Reads the directory entry of list number `list` again.
 ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list);
