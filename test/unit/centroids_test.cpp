@@ -16,19 +16,17 @@ struct Table {
     Table(std::vector<std::vector<float>> rows, Random& random, bool biased = false)
         : centroids(std::move(rows)) {
         const std::size_t n = centroids[0].size(), lists = centroids.size();
-        const Spec spec = ivf::CentroidSpec(n);
-        blocks.resize(ivf::CentroidBlocks(lists) * ivf::CentroidBlockBytes(spec));
-        refine.resize(ivf::CentroidBlocks(lists) * ivf::CentroidRefineBytes(spec));
-        table = {spec, lists, blocks.data(), refine.data()};
+        bytes.resize(ivf::CentroidTableBytes(lists, n));
+        table = {n, lists, bytes.data()};
         const std::vector<float> zeros(n);
         std::vector<float> workspace(n);
-        std::vector<std::uint8_t> code(n / 8);
+        std::vector<std::uint8_t> code(n / 2);
         for (std::size_t i = 0; i < lists; ++i) {
             bias.push_back(biased ? static_cast<float>(random.Uniform(0, 50)) : 0);
             ivf::PutCentroid(table, i, centroids[i], bias[i], zeros, workspace, code);
         }
     }
-    std::vector<std::uint8_t> blocks, refine;
+    std::vector<std::uint8_t> bytes;
     std::vector<std::vector<float>> centroids;
     std::vector<float> bias;
     ivf::CentroidTable table;
@@ -41,17 +39,26 @@ std::vector<std::vector<float>> Gaussians(std::size_t lists, std::size_t n, Rand
     return rows;
 }
 
+struct Asked {
+    Asked(const std::vector<float>& x, float epsilon) : memory(ivf::CentroidQueryBytes(x.size())) {
+        query = ivf::PrepareCentroidQuery(x, epsilon, memory);
+    }
+    std::vector<std::uint8_t> memory;
+    ivf::CentroidQuery query;
+};
+
 // All lists in their order; `measured` counts distances.
 struct Ordered {
     std::vector<std::uint32_t> lists;
     std::vector<float> l2sqr;
     std::size_t measured_for_first = 0, measured = 0;
 };
-Ordered Order(const Table& t, const std::vector<float>& x, float epsilon, bool biased) {
-    const Query query(t.table.spec, x, epsilon);
+Ordered Order(const Table& t, const std::vector<float>& x, float epsilon, bool biased,
+              std::size_t expected = 1) {
+    const Asked asked(x, epsilon);
     std::vector<float> memory(ivf::ListOrder::Bytes(t.table.lists) / sizeof(float) + 1, kNan);
     ivf::ListOrder order;
-    order.Begin(t.table, query.prepared, static_cast<float>(Dot(x, x)), biased,
+    order.Begin(t.table, asked.query, biased, expected,
                 {reinterpret_cast<std::uint8_t*>(memory.data()), memory.size() * sizeof(float)});
     Ordered result;
     while (order.left() > 0) {
@@ -85,22 +92,25 @@ TEST(CentroidBoundsHold) {
             Random random(n + lists);
             const Table t(Gaussians(lists, n, random), random);
             for (int i = 0; i < 10; ++i) {
-                const Query query(t.table.spec, ToFloat(random.Gaussians(n), 1.3), 1000);
-                const auto norm_sqr = static_cast<float>(Dot(query.q, query.q));
+                const std::vector<float> q = ToFloat(random.Gaussians(n), 1.3);
+                const Asked asked(q, 1000);
                 for (std::size_t block = 0; block * 32 < lists; ++block) {
-                    float lower[32], sums[32];
-                    ivf::BoundCentroids(t.table, query.prepared, norm_sqr, block, sums, lower);
+                    float coarse[32], fine[32];
+                    ivf::BoundCoarse(t.table, asked.query, block, coarse);
+                    std::vector<std::uint32_t> here;
+                    for (std::size_t c = block * 32; c < std::min(lists, block * 32 + 32); ++c)
+                        here.push_back(static_cast<std::uint32_t>(c));
+                    ivf::BoundFine(t.table, asked.query, here.data(), here.size(), fine);
                     for (std::size_t c = block * 32; c < std::min(lists, block * 32 + 32); ++c) {
                         Where("dim=%zu lists=%zu list=%zu", n, lists, c);
-                        const double distance = Base(query.q, t.centroids[c]);
-                        const double fine = double{ivf::RefineCentroid(t.table, query.prepared,
-                                                                       norm_sqr, c, sums[c % 32])};
-                        CHECK(double{lower[c % 32]} <= distance);
-                        CHECK(fine <= distance);
-                        // A bound is at most two errors away, which are .107 and .755 of the length.
-                        const double room = 2 * Norm(query.q) * Norm(t.centroids[c]);
-                        CHECK(fine >= distance - 0.26 * room);
-                        CHECK(double{lower[c % 32]} >= distance - 1.7 * room);
+                        const double distance = Base(q, t.centroids[c]);
+                        CHECK(double{coarse[c % 32]} <= distance);
+                        CHECK(double{fine[c % 32]} <= distance);
+                        // A bound is at most two errors away, which are .755 and .098 of the
+                        // centroid's length, more for a few dimensions.
+                        const double room = 2 * Norm(q) * Norm(t.centroids[c]);
+                        CHECK(double{coarse[c % 32]} >= distance - 1.8 * room);
+                        CHECK(double{fine[c % 32]} >= distance - 0.3 * room);
                     }
                 }
             }
@@ -114,15 +124,17 @@ TEST(CentroidNotFinite) {
     std::vector<std::vector<float>> rows = Gaussians(3, 64, random);
     rows[1].assign(64, kInfinity);
     const Table t(std::move(rows), random);
-    const Query query(t.table.spec, random.Gaussians(64), 3);
-    float lower[32], sums[32];
-    const auto norm_sqr = static_cast<float>(Dot(query.q, query.q));
-    ivf::BoundCentroids(t.table, query.prepared, norm_sqr, 0, sums, lower);
-    CHECK_EQ(lower[1], -kInfinity);
-    CHECK(lower[0] > -kInfinity && lower[2] > -kInfinity);
-    CHECK_EQ(ivf::RefineCentroid(t.table, query.prepared, norm_sqr, 1, sums[1]), -kInfinity);
+    const std::vector<float> q = random.Gaussians(64);
+    const Asked asked(q, 3);
+    float coarse[32], fine[32];
+    ivf::BoundCoarse(t.table, asked.query, 0, coarse);
+    const std::uint32_t backwards[] = {2, 1, 0};
+    ivf::BoundFine(t.table, asked.query, backwards, 3, fine);
+    CHECK_EQ(coarse[1], -kInfinity);
+    CHECK_EQ(fine[1], -kInfinity);
+    CHECK(coarse[0] > -kInfinity && fine[0] > -kInfinity && fine[2] > -kInfinity);
     // It comes last, since its distance is infinite, and all come once.
-    const std::vector<std::uint32_t> lists = Order(t, query.q, 3, false).lists;
+    const std::vector<std::uint32_t> lists = Order(t, q, 3, false).lists;
     CHECK_EQ(lists.size(), 3u);
     CHECK_EQ(lists[2], 1u);
     // A query that is not a number finds some order.
@@ -142,7 +154,7 @@ TEST(ListsComeInOrder) {
                     Random random(n + lists);
                     const Table t(Gaussians(lists, n, random), random, biased);
                     const std::vector<float> x = random.Gaussians(n);
-                    const Ordered ordered = Order(t, x, 6, biased);
+                    const Ordered ordered = Order(t, x, 6, biased, lists % 7);
                     CHECK_EQ(ordered.lists.size(), lists);
                     CHECK_EQ(ordered.measured, lists);
                     std::vector<bool> seen(lists);

@@ -26,6 +26,7 @@ struct InsertState {
     MemoryContext row_context;
     float* vector;
     float* workspace;
+    float* centroid;
     quant::EncodedRow row;
 };
 
@@ -41,6 +42,7 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
     const std::size_t padded = state->model->meta.padded_dim;
     state->vector = static_cast<float*>(palloc(padded * sizeof(float)));
     state->workspace = static_cast<float*>(palloc(padded * sizeof(float)));
+    state->centroid = static_cast<float*>(palloc(padded * sizeof(float)));
     state->row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)),
                        layout.scan_row_bytes};
     state->row.refine = {static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u))),
@@ -51,10 +53,10 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
 }
 
 // The nearest list, the first of several: what measuring all would find.
-std::uint32_t NearestList(Model& model, ConstFloatSpan vector) {
+std::uint32_t NearestList(Relation index, Model& model, ConstFloatSpan vector) {
     if (model.meta.lists == 1) return 0;
     NearLists near;
-    BeginNear(near, model, vector, kInsertListEpsilon, false);
+    BeginNear(near, index, model, vector, kInsertListEpsilon, false, 1);
     return TakeNearest(near).list;
 }
 
@@ -317,10 +319,10 @@ bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Rela
     const ConstFloatSpan raw = state->opclass->values(values[0]);
     CheckExpectedDim(static_cast<int>(model.meta.dim), static_cast<int>(raw.size()));
     if (Transform(model, raw, {state->vector, padded})) {
-        const std::uint32_t list = NearestList(model, {state->vector, padded});
+        const std::uint32_t list = NearestList(index, model, {state->vector, padded});
         EncodeIntoList(model.layout, NormTerm(*state->opclass, raw),
-                       {model.centroids + list * padded, padded}, {state->vector, padded},
-                       {state->workspace, padded}, state->row);
+                       CentroidOf(index, model, list, {state->centroid, padded}),
+                       {state->vector, padded}, {state->workspace, padded}, state->row);
         Appender appender = {index, model, list, model.entries[list], model.layout};
         appender.Append({tid->ip_blkid.bi_hi, tid->ip_blkid.bi_lo, tid->ip_posid}, state->row);
     }

@@ -5,35 +5,34 @@
 
 namespace quantvec::pg {
 
-void BeginNear(NearLists& near, Model& model, ConstFloatSpan x, float epsilon, bool biased) {
-    const quant::Spec& spec = model.coarse.spec;
-    const quant::Quantizer& quantizer = quant::Get(spec.kind);
+void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
+               bool biased, std::size_t expected) {
+    const auto take = [](std::size_t bytes) {
+        return ByteSpan(
+            static_cast<std::uint8_t*>(MemoryContextAllocHuge(CurrentMemoryContext, bytes)), bytes);
+    };
+    near.index = index;
     near.model = &model;
     near.x = x;
-    const std::size_t query_bytes = quantizer.QueryBytes(spec);
-    quantizer.PrepareQuery(spec, x, epsilon,
-                           {static_cast<std::uint8_t*>(palloc(query_bytes)), query_bytes},
-                           near.prepared);
-    const std::size_t bytes = ivf::ListOrder::Bytes(model.coarse.lists);
-    near.order.Begin(
-        model.coarse, near.prepared, kernels::Active().inner_product(x.data(), x.data(), x.size()),
-        biased,
-        {static_cast<std::uint8_t*>(MemoryContextAllocHuge(CurrentMemoryContext, bytes)), bytes});
+    near.scratch = {};
+    if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
+    near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
+    near.order.Begin(model.coarse, near.query, biased, expected,
+                     take(ivf::ListOrder::Bytes(model.coarse.lists)));
 }
 
 NearList TakeNearest(NearLists& near) {
     while (!near.order.NearestIsExact()) {
-        const float* centroid =
-            near.model->centroids + std::size_t{near.order.Nearest()} * near.x.size();
-        near.order.Measured(kernels::Active().l2sqr(near.x.data(), centroid, near.x.size()));
+        const ConstFloatSpan centroid =
+            CentroidOf(near.index, *near.model, near.order.Nearest(), near.scratch);
+        near.order.Measured(kernels::Active().l2sqr(near.x.data(), centroid.data(), near.x.size()));
     }
     const NearList nearest = {near.order.Nearest(), near.order.NearestL2Sqr()};
     near.order.Next();
     return nearest;
 }
 
-CentroidCoder BeginCoding(const Model& model) {
-    const std::size_t padded = model.meta.padded_dim;
+CentroidCoder BeginCoding(const Model& model, std::size_t padded) {
     const auto floats = [padded] {
         return FloatSpan(static_cast<float*>(palloc0(padded * sizeof(float))), padded);
     };
@@ -41,7 +40,7 @@ CentroidCoder BeginCoding(const Model& model) {
                            floats(),
                            floats(),
                            floats(),
-                           {static_cast<std::uint8_t*>(palloc(padded / 8)), padded / 8}};
+                           {static_cast<std::uint8_t*>(palloc(padded / 2)), padded / 2}};
     if (model.meta.metric == Metric::kInnerProduct) {
         FloatSpan mean = floats();
         memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));
@@ -63,14 +62,10 @@ void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i
 }
 
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
-    const quant::Spec spec = ivf::CentroidSpec(padded_dim);
-    const std::size_t blocks = ivf::CentroidBlocks(lists);
-    const auto zeros = [blocks](std::size_t bytes) {
-        return static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-            CurrentMemoryContext, blocks * bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    };
-    return {spec, lists, zeros(ivf::CentroidBlockBytes(spec)),
-            zeros(ivf::CentroidRefineBytes(spec))};
+    return {padded_dim, lists,
+            static_cast<std::uint8_t*>(MemoryContextAllocExtended(
+                CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
+                MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
 }
 
 }  // namespace quantvec::pg

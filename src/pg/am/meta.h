@@ -77,8 +77,9 @@ struct MetaPage {
     PartPointer codebooks;    // pq: padded_dim * 2^bits floats
     float error_spread;       // pq: spread of its bound (quant::Spec)
     std::uint32_t reserved32;
+    PartPointer coarse;  // codes of the centroids; pages = 0: written before there were any
 };
-static_assert(sizeof(MetaPage) == 448);
+static_assert(sizeof(MetaPage) == 464);
 
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);
@@ -89,8 +90,10 @@ struct Model {
     ivf::BlockLayout layout;
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
-    const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
-    ivf::CentroidTable coarse;  // the same as codes
+    ivf::CentroidTable coarse;  // the centroids as codes
+    float* centroids;           // [lists, padded_dim] those that were wanted (CentroidOf); nullptr:
+                                // of so many lists none is kept
+    bool* centroid_known;       // [lists]
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
@@ -110,6 +113,10 @@ struct Model {
 // The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
+
+// The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
+// next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.
+ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch);
 
 // Reads the directory entry of list number `list` again.
 ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list);

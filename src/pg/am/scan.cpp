@@ -231,9 +231,9 @@ void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
     for (; lists > 0 && scan.near.order.left() > 0 && MayOpenMore(scan); lists--) {
         const NearList next = TakeNearest(scan.near);
-        if (lists > 1 && scan.near.order.left() > 0)
-            scan.pages.Prefetch(scan.model->entries[scan.near.order.Likely()].scan_first, 0,
-                                kPrefetchedBytes);
+        const std::uint32_t likely = scan.near.order.Likely();
+        if (lists > 1 && likely != ivf::ListOrder::kUnknown)
+            scan.pages.Prefetch(scan.model->entries[likely].scan_first, 0, kPrefetchedBytes);
         ScanList(scan, next);
         if (scan.open.size < kWarmLists) continue;
         RefineFrom(scan, first);
@@ -414,14 +414,14 @@ void Start(IndexScanDesc desc, Scan& scan) {
         model.layout.spec, {rotated, padded}, static_cast<float>(setting_epsilon),
         {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, scan.prepared);
     scan.rotated = {rotated, padded};
-    BeginNear(scan.near, *scan.model, scan.rotated, kScanListEpsilon,
-              model.meta.metric == Metric::kInnerProduct);
+    const auto probes = static_cast<std::size_t>(
+        ProbesFor(OptionsOf(desc->indexRelation).probes, static_cast<int>(model.meta.lists)));
+    BeginNear(scan.near, desc->indexRelation, *scan.model, scan.rotated, kScanListEpsilon,
+              model.meta.metric == Metric::kInnerProduct, probes);
     MemoryContextSwitchTo(old);
 
     scan.started = true;
-    const int index_probes = OptionsOf(desc->indexRelation).probes;
-    ProbeLists(scan, static_cast<std::size_t>(
-                         ProbesFor(index_probes, static_cast<int>(model.meta.lists))));
+    ProbeLists(scan, probes);
     HeapCandidates(scan);
 }
 
