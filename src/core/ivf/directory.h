@@ -4,6 +4,9 @@
 // And the nodes of the centroid tree, a stream of nodes that do straddle pages:
 //
 //   | CentroidNode | padded_dim floats (code kind 1) |     child = list id at level 0
+//
+// And the codes of the centroids, in the order of the directory: a stream that is one table of
+// centroids.h.
 #pragma once
 
 #include "core/ivf/page.h"

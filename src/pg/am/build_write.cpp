@@ -4,6 +4,7 @@
 
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
+#include "pg/am/lists.h"
 
 namespace quantvec::pg {
 
@@ -73,6 +74,23 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
     }
 }
 
+// The codes of the centroids: a sixth of the memory of the centroids themselves at most.
+void WriteCodes(Build& b, BlockNumber first) {
+    CentroidCoder coder = BeginCoding(b.model, b.padded);
+    ivf::CentroidTable table = AllocateTable(b.lists, b.padded);
+    for (std::size_t i = 0; i < b.lists; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded});
+    }
+    ChainWriter codes(b.index, b.fork, first);
+    const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);
+    for (std::size_t at = 0; at < bytes; at += ivf::kPayloadBytes) {
+        CHECK_FOR_INTERRUPTS();
+        codes.Write(table.bytes + at, Min(ivf::kPayloadBytes, bytes - at));
+    }
+    pfree(table.bytes);
+}
+
 }  // namespace
 
 void WriteIndex(Build& b) {
@@ -133,6 +151,7 @@ void WriteIndex(Build& b) {
     meta.centroids =
         part(ivf::PageKind::kCentroid,
              std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
+    meta.coarse = part(ivf::PageKind::kCentroid, ivf::CentroidTableBytes(b.lists, b.padded));
     meta.directory = part(ivf::PageKind::kDirectory, std::uint64_t{lists} * sizeof(ivf::ListEntry));
 
     ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
@@ -140,6 +159,7 @@ void WriteIndex(Build& b) {
     if (b.books) ChainWriter(b.index, b.fork, meta.codebooks.first).Write(b.books, book_bytes);
     if (b.model.basis)
         ChainWriter(b.index, b.fork, meta.basis.first).Write(b.model.basis, basis_bytes);
+    WriteCodes(b, meta.coarse.first);
     ChainWriter centroids(b.index, b.fork, meta.centroids.first);
     ChainWriter directory(b.index, b.fork, meta.directory.first);
 

@@ -79,10 +79,11 @@ struct MetaPage {
     PartPointer calibration;  // none yet
     PartPointer codebooks;    // pq: padded_dim * 2^bits floats
     PartPointer basis;        // padded_dim^2 floats, with rotation kHadamard4Basis
+    PartPointer coarse;       // codes of the centroids
     float error_spread;       // pq: spread of its bound (quant::Spec)
     std::uint32_t reserved32;
 };
-static_assert(sizeof(MetaPage) == 464);
+static_assert(sizeof(MetaPage) == 480);
 
 // Reads and checks the metapage. `writing`: the caller is going to change the index.
 MetaPage ReadMeta(Relation index, bool writing = false);
@@ -94,9 +95,10 @@ struct Model {
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
     const float* basis;         // [padded_dim, padded_dim] what follows the rotation, or nullptr
-    const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
-    ivf::CentroidTable coarse;  // the same as codes; without blocks until CodeCentroids
-    const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
+    ivf::CentroidTable coarse;  // the centroids as codes
+    float* centroids;           // [lists, padded_dim] those that were wanted (CentroidOf); nullptr:
+                                // of so many lists none is kept
+    bool* centroid_known;       // [lists]
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
@@ -117,8 +119,9 @@ struct Model {
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
 
-// Makes model->coarse. Not worth its time (about 1 us a list) for a backend that asks one question.
-void CodeCentroids(Model* model);
+// The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
+// next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.
+ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch);
 
 // Reads the directory entry of list number `list` again.
 ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list);
