@@ -115,6 +115,7 @@ TEST(KernelsTablesAreDistinct) {
             Where("%s and %s", a.name, b.name);
             CHECK(std::strcmp(a.name, b.name) != 0);
             CHECK(a.fast_scan != b.fast_scan);
+            CHECK(a.pq_sums != b.pq_sums);
             // All that it does not do by its own is that of "avx512".
             if (std::strcmp(a.name, "avx512vbmi") == 0 && std::strcmp(b.name, "avx512") == 0)
                 continue;
@@ -123,7 +124,6 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
             CHECK(a.tile_scores != b.tile_scores);
-            CHECK(a.pq_sums != b.pq_sums);
             CHECK(a.abs_max != b.abs_max);
             CHECK(a.subset_tables != b.subset_tables);
             CHECK(a.split_query != b.split_query);
@@ -254,42 +254,48 @@ TEST(KernelsTileScoresKeepNanApart) {
 
 TEST(KernelsPqSums) {
     for (const Kernels* table : Tables())
-        for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129})
-            for (std::size_t offset : {0, 1, 3})
-                for (bool exact : {true, false}) {
-                    Where("%s m=%zu offset=%zu exact=%d", table->name, m, offset, exact);
-                    Random random(m + offset);
-                    Placed<std::uint8_t> codes(random.Bytes(32 * m), offset);
-                    Placed<float> tables(
-                        exact ? SmallIntegers(random, 256 * m) : random.Gaussians(256 * m), offset);
-                    const std::vector<float> start =
-                        exact ? SmallIntegers(random, 32) : random.Gaussians(32);
-                    Placed<float> sums(start, offset);
-                    table->pq_sums(codes.data(), tables.data(), m, sums.data());
-                    for (std::size_t row = 0; row < 32; ++row) {
-                        const reference::Sum expected =
-                            reference::PqSum(codes.data(), tables.data(), m, row, start[row]);
-                        const double roundings = exact ? 0 : static_cast<double>(m);
-                        CHECK_NEAR(sums.data()[row], expected.value,
-                                   roundings * 0x1p-24 * expected.magnitude);
-                    }
-                }
+        for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129, 256, 257, 600})
+            for (std::size_t offset : {0, 1, 3}) {
+                Where("%s m=%zu offset=%zu", table->name, m, offset);
+                Random random(m + offset);
+                Placed<std::uint8_t> codes(random.Bytes(32 * m), offset);
+                Placed<std::uint8_t> tables(random.Bytes(256 * m), offset);
+                std::uint32_t sums[32];
+                for (std::size_t row = 0; row < 32; ++row)
+                    sums[row] = static_cast<std::uint32_t>(1000000 * row);
+                table->pq_sums(codes.data(), tables.data(), m, sums);
+                for (std::size_t row = 0; row < 32; ++row)
+                    CHECK_EQ(sums[row],
+                             1000000 * row + reference::PqSum(codes.data(), tables.data(), m, row));
+            }
+}
+
+// Entries of 255 all over pass 16 bits after 257 sub-quantizers.
+TEST(KernelsPqSumsDoNotOverflow) {
+    for (const Kernels* table : Tables())
+        for (std::size_t m : {255, 256, 257, 258, 511, 512, 513, 2000, 16000}) {
+            Where("%s m=%zu", table->name, m);
+            const std::vector<std::uint8_t> codes(32 * m, 0xA5), tables(256 * m, 255);
+            std::uint32_t sums[32] = {};
+            table->pq_sums(codes.data(), tables.data(), m, sums);
+            for (std::size_t row = 0; row < 32; ++row) CHECK_EQ(sums[row], 255 * m);
+        }
 }
 
 // Every codeword at every row.
 TEST(KernelsPqSumsReadEveryEntry) {
-    std::vector<float> entries(256);
-    for (std::size_t k = 0; k < 256; ++k) entries[k] = static_cast<float>(k + 1);
+    std::uint8_t entries[256];
+    for (std::size_t k = 0; k < 256; ++k) entries[k] = static_cast<std::uint8_t>(k * 181 + 7);
     for (const Kernels* table : Tables())
         for (std::size_t k = 0; k < 256; ++k) {
             Where("%s codeword=%zu", table->name, k);
             std::uint8_t codes[32];
-            float sums[32] = {};
+            std::uint32_t sums[32] = {};
             for (std::size_t row = 0; row < 32; ++row)
                 codes[row] = static_cast<std::uint8_t>(k + 37 * row);
-            table->pq_sums(codes, entries.data(), 1, sums);
+            table->pq_sums(codes, entries, 1, sums);
             for (std::size_t row = 0; row < 32; ++row)
-                CHECK_EQ(sums[row], static_cast<float>((k + 37 * row) % 256 + 1));
+                CHECK_EQ(sums[row], entries[(k + 37 * row) % 256]);
         }
 }
 

@@ -124,7 +124,8 @@ TEST(PqSizes) {
         CHECK_EQ(pq.ScanRowBytes(spec), bits == 8 ? m : (m + 1) / 2);
         const std::size_t block = bits == 8 ? (m + 1) / 2 * 64 : (m + 3) / 4 * 64;
         CHECK_EQ(pq.BlockCodeBytes(spec), block);
-        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? (m + 1) / 2 * 2048 : block);
+        // Bytes of the tables, one for each byte or nibble of a row's code, and floats before them.
+        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? block * 8 + m * 1024 : block + m * 64);
         CHECK_EQ(pq.RefineRowBytes(spec), 0);
         // Transposed codes are there as a whole or not at all.
         for (std::size_t slots = 0; slots <= 32; ++slots)
@@ -317,8 +318,7 @@ TEST(PqSameBytesOnEveryTable) {
 // ---- the scan ----
 
 // The sums of a block are plain sums of the query's tables, in whatever pieces the codes are
-// written and read, on every table; with 8 bits up to float rounding, with 4 bits exactly within
-// half a step for each sub-quantizer.
+// written and read, on every table; and those are right within half a step for each sub-quantizer.
 TEST(PqScanIsThePlainSum) {
     for (const char* table : TableNames())
         for (const Shape3& shape : kPqShapes) {
@@ -336,7 +336,7 @@ TEST(PqScanIsThePlainSum) {
                 rows.push_back(Encode(pq.spec, Shape(residual, n, random), c));
                 block.Put(slot, rows.back(), &random);
             }
-            // What the tables should say, and what a step of 4 bits is: the widest table / 255.
+            // What the tables should say, and what a step is: the widest table / 255.
             double widest = 0, lows = 0;
             for (std::size_t j = 0; j < m; ++j) {
                 double low = double{kInfinity}, high = -low;
@@ -349,11 +349,9 @@ TEST(PqScanIsThePlainSum) {
             }
             const double half_steps = static_cast<double>(m) * widest / 255 / 2;
             Where("%s bits=%zu dim=%zu m=%zu", table, shape.bits, n, m);
-            if (shape.bits == 4) {
-                CHECK_NEAR(query.prepared.unit, widest / 255, 1e-5 * widest / 255);
-                CHECK_NEAR(query.prepared.shift, lows, 1e-5 * std::fabs(lows) + 1e-4 * widest);
-                CHECK_NEAR(query.prepared.round_error, half_steps, 1e-5 * half_steps);
-            }
+            CHECK_NEAR(query.prepared.unit, widest / 255, 1e-5 * widest / 255);
+            CHECK_NEAR(query.prepared.shift, lows, 1e-5 * std::fabs(lows) + 1e-4 * widest);
+            CHECK_NEAR(query.prepared.round_error, half_steps, 1e-5 * half_steps);
             for (Random* pieces : {static_cast<Random*>(nullptr), &random}) {
                 const Scanned scanned = block.Scan(query, base, pieces);
                 for (std::size_t slot = 0; slot < 32; ++slot) {
@@ -364,19 +362,15 @@ TEST(PqScanIsThePlainSum) {
                         const Entry entry = EntryOf(pq, query.q, j, words[j]);
                         plain += entry.value;
                         magnitude += entry.magnitude;
-                        if (shape.bits == 4) integers += query.memory[16 * j + words[j]];
+                        integers += query.memory[pq.words * j + words[j]];
                     }
                     const double sum = double{scanned.sums[slot]};
                     const double rounding =
                         static_cast<double>(n / m + m + 4) * 0x1p-24 * magnitude;
-                    if (shape.bits == 8) {
-                        CHECK_NEAR(sum, plain, rounding);
-                    } else {
-                        CHECK_EQ(sum, integers);
-                        const double got =
-                            sum * double{query.prepared.unit} + double{query.prepared.shift};
-                        CHECK_NEAR(got, plain, half_steps * (1 + 1e-4) + rounding);
-                    }
+                    CHECK_EQ(sum, integers);
+                    const double got =
+                        sum * double{query.prepared.unit} + double{query.prepared.shift};
+                    CHECK_NEAR(got, plain, half_steps * (1 + 1e-4) + rounding);
                     // base + add - 2 <r^, q>, the charge for the tables' rounding included.
                     const quant::RowFactors& factors = rows[slot].factors;
                     if (std::isinf(quant::FromBfloat16(factors.error))) continue;

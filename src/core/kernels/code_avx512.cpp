@@ -102,6 +102,35 @@ struct ByteSums {
     }
 };
 
+// 32 sums of 32 bits plus 32 of 16 bits.
+void AddRows(__m512i rows, std::uint32_t* sums) {
+    const __m512i lower = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(rows));
+    const __m512i upper = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rows, 1));
+    _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), lower));
+    _mm512_storeu_si512(sums + 16, _mm512_add_epi32(_mm512_loadu_si512(sums + 16), upper));
+}
+
+// Byte i is table[index[i]] of 256 entries: the low half of the index looks up in 16 registers, each
+// of its other bits chooses between halves of what is left.
+__m256i Lookup(const std::uint8_t* table, __m256i index) {
+    const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
+    const __mmask32 bit4 = _mm256_test_epi8_mask(index, _mm256_set1_epi8(16));
+    const __mmask32 bit5 = _mm256_test_epi8_mask(index, _mm256_set1_epi8(32));
+    const __mmask32 bit6 = _mm256_test_epi8_mask(index, _mm256_set1_epi8(64));
+    const auto sixteen = [&](std::size_t k) {
+        const auto* entries = reinterpret_cast<const __m128i*>(table) + k;
+        return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(entries)), low);
+    };
+    const auto sixty_four = [&](std::size_t k) {
+        return _mm256_mask_blend_epi8(bit5,
+                                      _mm256_mask_blend_epi8(bit4, sixteen(k), sixteen(k + 1)),
+                                      _mm256_mask_blend_epi8(bit4, sixteen(k + 2), sixteen(k + 3)));
+    };
+    return _mm256_mask_blend_epi8(_mm256_movepi8_mask(index),
+                                  _mm256_mask_blend_epi8(bit6, sixty_four(0), sixty_four(4)),
+                                  _mm256_mask_blend_epi8(bit6, sixty_four(8), sixty_four(12)));
+}
+
 template <std::size_t kBits>
 std::int64_t DotPlanesOf(const std::uint8_t* planes, const std::int8_t* hi, const std::int8_t* lo,
                          std::size_t n) {
@@ -169,6 +198,22 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
         lower.AddTo(sums);
         upper.AddTo(sums + 16);
         groups -= chunk;
+    }
+}
+
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]) {
+    // 256 entries of 255 are the most that 16 bits hold.
+    while (m > 0) {
+        const std::size_t chunk = m < 256 ? m : 256;
+        __m512i rows = _mm512_setzero_si512();
+        for (std::size_t j = 0; j < chunk; ++j, codes += 32, tables += 256) {
+            const auto* index = reinterpret_cast<const __m256i*>(codes);
+            rows = _mm512_add_epi16(
+                rows, _mm512_cvtepu8_epi16(Lookup(tables, _mm256_loadu_si256(index))));
+        }
+        AddRows(rows, sums);
+        m -= chunk;
     }
 }
 

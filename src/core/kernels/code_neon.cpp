@@ -133,6 +133,29 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
     }
 }
 
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]) {
+    // What lies outside of 64 entries leaves vqtbx's first operand as it is.
+    const auto lookup = [](const std::uint8_t* table, uint8x16_t index) {
+        uint8x16_t found = vqtbl4q_u8(vld1q_u8_x4(table), index);
+        for (std::uint8_t k = 64; k != 0; k = static_cast<std::uint8_t>(k + 64))
+            found = vqtbx4q_u8(found, vld1q_u8_x4(table + k), vsubq_u8(index, vdupq_n_u8(k)));
+        return found;
+    };
+    // 256 entries of 255 are the most that 16 bits hold.
+    while (m > 0) {
+        const std::size_t chunk = m < 256 ? m : 256;
+        RowSums lower, upper;
+        for (std::size_t j = 0; j < chunk; ++j, codes += 32, tables += 256) {
+            lower.Add(lookup(tables, vld1q_u8(codes)));
+            upper.Add(lookup(tables, vld1q_u8(codes + 16)));
+        }
+        lower.AddTo(sums);
+        upper.AddTo(sums + 16);
+        m -= chunk;
+    }
+}
+
 std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
                        const std::int8_t* lo, std::size_t n) {
     const uint8x16_t bit_of = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201ull));

@@ -59,6 +59,12 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
         }
 }
 
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]) {
+    for (std::size_t j = 0; j < m; ++j, codes += 32, tables += 256)
+        for (std::size_t r = 0; r < 32; ++r) sums[r] += tables[codes[r]];
+}
+
 std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
                        const std::int8_t* lo, std::size_t n) {
     std::int32_t high = 0, low = 0;

@@ -116,20 +116,6 @@ void TileScores(const float* const* rows, std::size_t n, const float* tile, cons
             ScoreStrip<Batch, 1>(rows + i, tile + c, norms + c, dim, scores + i * kTileColumns + c);
 }
 
-// A row stays in its lane, and its terms are added in order of j. One set of 32 / Batch::size sums
-// is enough: the lookups take longer than the latency of an addition.
-template <class Batch>
-void PqSums(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]) {
-    constexpr std::size_t kBatches = 32 / Batch::size;
-    Batch sum[kBatches];
-    for (std::size_t b = 0; b < kBatches; ++b)
-        sum[b] = Batch::load_unaligned(sums + b * Batch::size);
-    for (std::size_t j = 0; j < m; ++j, codes += 32, tables += 256)
-        for (std::size_t b = 0; b < kBatches; ++b)
-            sum[b] = sum[b] + Lookup<Batch>(tables, codes + b * Batch::size);
-    for (std::size_t b = 0; b < kBatches; ++b) sum[b].store_unaligned(sums + b * Batch::size);
-}
-
 template <class Batch>
 float AbsMax(const float* x, std::size_t n) {
     constexpr std::size_t kLanes = Batch::size;

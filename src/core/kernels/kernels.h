@@ -51,10 +51,6 @@ struct Kernels {
     // as their distance from the row does.
     void (*tile_scores)(const float* const* rows, std::size_t n, const float* tile,
                         const float* norms, std::size_t dim, float* scores);
-    // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
-    // codeword of sub-quantizer j. tables [m, 256]. For each row,
-    // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
-    void (*pq_sums)(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]);
 
     // max |x[i]|, what is not a number left out; 0 for n = 0.
     float (*abs_max)(const float* x, std::size_t n);
@@ -96,6 +92,11 @@ struct Kernels {
     // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.
     void (*fast_scan)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
                       std::uint32_t sums[32]);
+    // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
+    // codeword of sub-quantizer j. tables [m, 256]. For each row,
+    // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
+    void (*pq_sums)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+                    std::uint32_t sums[32]);
     // Multi-bit refine dot. `planes` holds n/64 groups, each of `bits` planes of 8 bytes, least
     // significant plane first; bit k of a plane's little-endian 64-bit word is dimension 64*g+k.
     // Returns sum value[i] * (128 * hi[i] + lo[i]). n % 64 == 0, 1 <= bits <= 7.

@@ -21,6 +21,7 @@ constinit const Kernels kAvx512VbmiTable = [] {
     Kernels table = kAvx512Table;
     table.name = "avx512vbmi";
     table.fast_scan = avx512vbmi::FastScan;
+    table.pq_sums = avx512vbmi::PqSums;
     return table;
 }();
 
