@@ -374,6 +374,13 @@ std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
     return kSmallHint;
 }
 
+// Memory for a prepared query, from the beginning of a cache line: registers as wide as one are loaded
+// from it for every row.
+ByteSpan QueryMemory(std::size_t bytes) {
+    return {reinterpret_cast<std::uint8_t*>(CACHELINEALIGN(palloc(bytes + PG_CACHE_LINE_SIZE))),
+            bytes};
+}
+
 void Start(IndexScanDesc desc, Scan& scan) {
     if (!IsMVCCSnapshot(desc->xs_snapshot))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -418,9 +425,9 @@ void Start(IndexScanDesc desc, Scan& scan) {
     if (scan.two_stage > scan.hint) SetHint(scan, scan.two_stage);
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
-    model.layout.quantizer->PrepareQuery(
-        model.layout.spec, {rotated, padded}, static_cast<float>(setting_epsilon),
-        {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, scan.prepared);
+    model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
+                                         static_cast<float>(setting_epsilon), QueryMemory(bytes),
+                                         scan.prepared);
     scan.rotated = {rotated, padded};
     const auto probes = static_cast<std::size_t>(
         ProbesFor(OptionsOf(desc->indexRelation).probes, static_cast<int>(model.meta.lists)));
