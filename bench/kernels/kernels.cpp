@@ -165,9 +165,10 @@ void AddCodes(std::vector<Case>& cases, Query& q) {
             [=](const Kernels& k, std::uint8_t* item) { return k.dot_planes(item, 3, hi, lo, n); });
     }
     for (std::size_t n : kDims) {
-        // The query is loaded once for 4 rows with AVX2, for 8 with AVX-512.
+        // A load of the query serves 4 rows.
         const Operations avx2 = {.load = 2, .any = 6, .multiply = 8, .shuffle = 2, .shift = 1};
-        const Operations avx512 = {.load = 1.25, .any = 1, .multiply = 2, .shuffle = 1, .shift = 1};
+        const Operations avx512 = {
+            .load = 1.5, .any = 1, .multiply = 2, .shuffle = 1, .shift = 0.5};
         Add(cases, "`dot_u4`, a row of 16", n, {16 * n / 2, 16, Content::kBytes, true},
             StepsOf(32, 16 * n / 2, avx2), StepsOf(32, 16 * n / 2, avx512),
             [=, levels = q.levels.data()](const Kernels& k, std::uint8_t* item) {
@@ -179,7 +180,7 @@ void AddCodes(std::vector<Case>& cases, Query& q) {
     for (std::size_t n : kDims)
         Add(cases, "`dot_u8`, a row of 16", n, {16 * n, 16, Content::kBytes, true},
             StepsOf(32, 16 * n, {.load = 1.5, .any = 2, .multiply = 4}),
-            StepsOf(64, 16 * n, {.load = 1.25, .multiply = 2}),
+            StepsOf(64, 16 * n, {.load = 1.5, .multiply = 2}),
             [=](const Kernels& k, std::uint8_t* item) {
                 float sums[16] = {};
                 k.dot_u8(item, n, 16, hi, lo, n, sums);
