@@ -33,7 +33,7 @@ PROVE_TESTS = test/t/*.pl
 QV_STD = -std=c++20 -fno-exceptions -fno-rtti
 QV_WARN = -Wall -Wextra -Werror
 # Contraction would make a multiply-add round once on one instruction set and twice on another.
-QV_FLOAT = -ffp-contract=off
+QV_FLOAT = -ffp-contract=off -fno-math-errno
 PG_CONFIG ?= pg_config
 PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = $(QV_STD) $(QV_WARN) $(QV_FLOAT) -O3 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP

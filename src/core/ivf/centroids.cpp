@@ -150,11 +150,13 @@ std::size_t ListOrder::Bytes(std::size_t lists) {
 }
 
 void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
-                      std::size_t expected, ByteSpan memory) {
+                      const Promise& promise, std::size_t expected, ByteSpan memory) {
+    QV_ASSERT(!biased || promise.reach == 0);
     const std::size_t blocks = Blocks(table.lists);
     table_ = &table;
     query_ = &query;
     biased_ = biased;
+    promise_ = promise;
     left_ = table.lists;
     within_ = expected * kWithinForEach + kWithinBesides + table.lists / kListsForOneBesides;
     lower_ = reinterpret_cast<float*>(memory.data());
@@ -168,8 +170,9 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
         BoundCoarse(table, query, b, lower);
         const std::size_t here = table.lists - b * kRows;
         waiting_[b] = here >= kRows ? ~0u : (1u << here) - 1;
-        for (std::size_t i = 0; biased && i < kRows; i++) {
-            lower[i] -= BiasOf(table, b * kRows + i);
+        const bool ordered_otherwise = biased || promise.reach > 0;
+        for (std::size_t i = 0; ordered_otherwise && i < kRows; i++) {
+            lower[i] = Order(b * kRows + i, lower[i]);
             if (__builtin_isnan(lower[i])) lower[i] = -__builtin_inff();
         }
     }
@@ -183,7 +186,7 @@ void ListOrder::Enter(const std::uint32_t* lists, std::size_t n) {
     float fine[kRows];
     BoundFine(*table_, *query_, lists, n, fine);
     for (std::size_t i = 0; i < n; i++) {
-        const float order = biased_ ? fine[i] - BiasOf(*table_, lists[i]) : fine[i];
+        const float order = Order(lists[i], fine[i]);
         // Both bounds hold: the better one counts.
         const float coarse = lower_[lists[i]];
         heap_[size_++] = {Key(order > coarse ? order : coarse, lists[i], false), 0};
@@ -237,7 +240,7 @@ bool ListOrder::NearestIsExact() {
 
 void ListOrder::Measured(float l2sqr) {
     const std::uint32_t list = Nearest();
-    const float order = biased_ ? l2sqr - BiasOf(*table_, list) : l2sqr;
+    const float order = Order(list, l2sqr);
     heap_[0] = {Key(__builtin_isnan(order) ? __builtin_inff() : order, list, true), l2sqr};
     HeapSiftDown(heap_, size_, 0);
 }

@@ -28,7 +28,7 @@ struct ListEntry {
     std::uint32_t refine_last;
     std::uint32_t refine_contiguous;
     std::uint32_t successors[2];  // lists that took over, or 0
-    float radius;                 // largest distance of a row from the centroid; a hint
+    float spread;                 // root mean square distance of rows from the centroid; a hint
     ListState state;
     std::uint8_t reserved8[3];
     std::uint32_t reserved[7];

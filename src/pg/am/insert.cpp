@@ -56,7 +56,7 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
 std::uint32_t NearestList(Relation index, Model& model, ConstFloatSpan vector) {
     if (model.meta.lists == 1) return 0;
     NearLists near;
-    BeginNear(near, index, model, vector, kInsertListEpsilon, false, 1);
+    BeginNear(near, index, model, vector, kInsertListEpsilon, ListsBy::kNearest, 1);
     return TakeNearest(near).list;
 }
 

@@ -5,7 +5,7 @@
 namespace quantvec::pg {
 
 void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
-               bool biased, std::size_t expected) {
+               ListsBy by, std::size_t expected) {
     const auto take = [](std::size_t bytes) {
         return ByteSpan(
             static_cast<std::uint8_t*>(MemoryContextAllocHuge(CurrentMemoryContext, bytes)), bytes);
@@ -16,7 +16,10 @@ void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, 
     near.scratch = {};
     if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
     near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
-    near.order.Begin(model.coarse, near.query, biased, expected,
+    const bool promising = by == ListsBy::kPromising,
+               biased = promising && model.meta.metric == Metric::kInnerProduct;
+    near.order.Begin(model.coarse, near.query, biased,
+                     {promising && !biased ? model.meta.list_reach : 0, model.spreads}, expected,
                      take(ivf::ListOrder::Bytes(model.coarse.lists)));
 }
 

@@ -20,11 +20,14 @@ struct NearLists {
     ivf::ListOrder order;
 };
 
-// x [padded_dim] is transformed and stays the caller's. `biased`: for inner product, in the order of
-// <x, centroid>, otherwise of ||x - centroid||^2. Takes memory from the current context, which is to
+// What lists are in the order of. kNearest: ||x - centroid||^2, as for a row that wants a list.
+// kPromising: how near a row of the list may be; for inner product <x, centroid>.
+enum class ListsBy { kNearest, kPromising };
+
+// x [padded_dim] is transformed and stays the caller's. Takes memory from the current context, which is to
 // be emptied by the caller. `expected`: so many lists will probably be taken.
 void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
-               bool biased, std::size_t expected);
+               ListsBy by, std::size_t expected);
 
 // A list and ||x - centroid||^2.
 struct NearList {

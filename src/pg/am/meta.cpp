@@ -171,6 +171,9 @@ void LoadModel(Relation index, Model* model) {
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
     auto* tails = static_cast<std::uint32_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    auto* spreads = static_cast<float*>(MemoryContextAllocExtended(
+        CurrentMemoryContext, RoundUp(lists, quant::kBlockRows) * sizeof(float),
+        MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
     for (std::size_t i = 0; i < lists; i++) {
         directory.Read(&entries[i], sizeof entries[i]);
@@ -178,7 +181,9 @@ void LoadModel(Relation index, Model* model) {
             entries[i].centroid_epoch != meta.centroids.generation)
             ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
         tails[i] = entries[i].scan_last;
+        spreads[i] = entries[i].spread;
     }
+    model->spreads = spreads;
     model->entries = entries;
     model->tails = tails;
 
@@ -192,8 +197,8 @@ void LoadModel(Relation index, Model* model) {
     if (meta.metric == Metric::kInnerProduct) {
         double squares = 0;
         for (std::size_t i = 0; i < lists; i++) {
-            const auto radius = static_cast<double>(entries[i].radius);
-            squares += static_cast<double>(ivf::BiasOf(model->coarse, i)) + radius * radius;
+            const auto spread = static_cast<double>(entries[i].spread);
+            squares += static_cast<double>(ivf::BiasOf(model->coarse, i)) + spread * spread;
         }
         const double norm = std::sqrt(squares / static_cast<double>(lists));
         model->query_norm = std::isfinite(norm) ? kQueryNorm * norm : 0;
@@ -232,7 +237,8 @@ MetaPage ReadMeta(Relation index, bool writing) {
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
         (meta.rotation == RotationKind::kHadamard4 ||
-         meta.rotation == RotationKind::kHadamard4Basis);
+         meta.rotation == RotationKind::kHadamard4Basis) &&
+        meta.list_reach >= 0 && meta.list_reach < 1;
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");
     return meta;
 }

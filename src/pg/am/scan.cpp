@@ -432,7 +432,7 @@ void Start(IndexScanDesc desc, Scan& scan) {
     const auto probes = static_cast<std::size_t>(
         ProbesFor(OptionsOf(desc->indexRelation).probes, static_cast<int>(model.meta.lists)));
     BeginNear(scan.near, desc->indexRelation, *scan.model, scan.rotated, kScanListEpsilon,
-              model.meta.metric == Metric::kInnerProduct, probes);
+              ListsBy::kPromising, probes);
     MemoryContextSwitchTo(old);
 
     scan.started = true;
