@@ -233,6 +233,14 @@ void AddQueries(std::vector<Case>& cases, Query& q) {
                 return out[n];
             });
     }
+    // An item is a codebook, and the query short.
+    Add(cases, "`pq_products`, 256 words of 8", 0, {8 * 1024, 1, Content::kFloats, false},
+        StepsOf(32, 8 * 1024, {.load = 1, .store = 0.125, .multiply = 1}),
+        StepsOf(64, 8 * 1024, {.load = 1, .store = 0.125, .multiply = 1}),
+        [x = q.floats.floats(), out = q.out.floats()](const Kernels& k, std::uint8_t* item) {
+            k.pq_products(x, Floats(item), 8, 256, out);
+            return out[0] + out[255];
+        });
     for (std::size_t n : kDims) {
         const Operations avx2 = {
             .load = 1, .store = 0.5, .any = 5, .multiply = 1, .shuffle = 2, .shift = 2};
@@ -470,7 +478,7 @@ int main(int argc, char** argv) {
     AddTiles(cases, query);
     AddMakers(cases, query);
     // A new kernel needs a case.
-    static_assert(sizeof(Kernels) == 21 * sizeof(void*));
+    static_assert(sizeof(Kernels) == 22 * sizeof(void*));
     if (argc > 2)
         std::erase_if(cases,
                       [&](const Case& c) { return c.kernel.find(argv[2]) == std::string::npos; });

@@ -124,6 +124,7 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
             CHECK(a.tile_scores != b.tile_scores);
+            CHECK(a.pq_products != b.pq_products);
             CHECK(a.abs_max != b.abs_max);
             CHECK(a.subset_tables != b.subset_tables);
             CHECK(a.split_query != b.split_query);
@@ -250,6 +251,28 @@ TEST(KernelsTileScoresKeepNanApart) {
                 if (i != 4 && k != 7) CHECK_EQ(score, k == 20 ? kInfinity : -9.0f);
             }
     }
+}
+
+TEST(KernelsPqProducts) {
+    for (const Kernels* table : Tables())
+        for (std::size_t ksub : {16, 48, 256})
+            for (std::size_t width : {1, 2, 7, 8, 9, 64})
+                for (std::size_t offset : {0, 1, 3}) {
+                    Random random(ksub + width + offset);
+                    Placed<float> x(random.Gaussians(width), offset);
+                    Placed<float> book(random.Gaussians(width * ksub), offset);
+                    Placed<float> out(std::vector<float>(ksub, kNan), offset);
+                    table->pq_products(x.data(), book.data(), width, ksub, out.data());
+                    for (std::size_t k = 0; k < ksub; ++k) {
+                        Where("%s ksub=%zu width=%zu offset=%zu word=%zu", table->name, ksub, width,
+                              offset, k);
+                        reference::Sum sum;
+                        for (std::size_t j = 0; j < width; ++j)
+                            sum.Add(double{x.data()[j]} * double{book.data()[j * ksub + k]});
+                        CHECK_NEAR(out.data()[k], sum.value,
+                                   static_cast<double>(width + 1) * 0x1p-24 * sum.magnitude);
+                    }
+                }
 }
 
 TEST(KernelsPqSums) {

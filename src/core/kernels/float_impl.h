@@ -116,6 +116,26 @@ void TileScores(const float* const* rows, std::size_t n, const float* tile, cons
             ScoreStrip<Batch, 1>(rows + i, tile + c, norms + c, dim, scores + i * kTileColumns + c);
 }
 
+// 16 codewords at once; each in a lane of its own, in order of the dimensions.
+template <class Batch>
+void PqProducts(const float* x, const float* book, std::size_t width, std::size_t ksub,
+                float* out) {
+    constexpr std::size_t kBatches = 16 / Batch::size;
+    for (std::size_t k = 0; k < ksub; k += 16) {
+        Batch sum[kBatches];
+        for (std::size_t b = 0; b < kBatches; ++b) sum[b] = Batch(0.0f);
+        for (std::size_t j = 0; j < width; ++j) {
+            const Batch value(x[j]);
+            for (std::size_t b = 0; b < kBatches; ++b) {
+                const float* words = book + j * ksub + k + b * Batch::size;
+                sum[b] = MulAdd(value, Batch::load_unaligned(words), sum[b]);
+            }
+        }
+        for (std::size_t b = 0; b < kBatches; ++b)
+            sum[b].store_unaligned(out + k + b * Batch::size);
+    }
+}
+
 template <class Batch>
 float AbsMax(const float* x, std::size_t n) {
     constexpr std::size_t kLanes = Batch::size;

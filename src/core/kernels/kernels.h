@@ -52,6 +52,11 @@ struct Kernels {
     void (*tile_scores)(const float* const* rows, std::size_t n, const float* tile,
                         const float* norms, std::size_t dim, float* scores);
 
+    // out[k] = <x, codeword k>. book [width, ksub]: the codewords lie side by side, as for pq_nearest;
+    // ksub a multiple of 16.
+    void (*pq_products)(const float* x, const float* book, std::size_t width, std::size_t ksub,
+                        float* out);
+
     // max |x[i]|, what is not a number left out; 0 for n = 0.
     float (*abs_max)(const float* x, std::size_t n);
 

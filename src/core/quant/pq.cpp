@@ -14,16 +14,6 @@ const float* Book(const Spec& spec, std::size_t j) {
     return spec.books + PqBegin(spec, j) * PqWords(spec);
 }
 
-// out[k] = <q_j, codeword k>
-void Products(const Spec& spec, std::size_t j, const float* query, float* out) {
-    const std::size_t words = PqWords(spec);
-    const float* book = Book(spec, j);
-    const float* q = query + PqBegin(spec, j);
-    for (std::size_t k = 0; k < words; k++) out[k] = 0;
-    for (std::size_t i = 0; i < Width(spec, j); i++)
-        for (std::size_t k = 0; k < words; k++) out[k] += q[i] * book[i * words + k];
-}
-
 void NormsOf(std::size_t width, std::size_t words, const float* book, float* norms) {
     for (std::size_t k = 0; k < words; k++) norms[k] = 0;
     for (std::size_t i = 0; i < width; i++)
@@ -92,7 +82,8 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     float widest = 0, shift = 0;
     for (std::size_t j = 0; j < spec.m; j++) {
         float* table = products + j * words;
-        Products(spec, j, query.data(), table);
+        kernels::Active().pq_products(&query[PqBegin(spec, j)], Book(spec, j), Width(spec, j),
+                                      words, table);
         float low[16], high[16];
         for (std::size_t i = 0; i < 16; i++) low[i] = high[i] = table[i];
         for (std::size_t k = 16; k < words; k += 16)
@@ -109,11 +100,12 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
         shift += low[0];
     }
     const float inverse = widest > 0 ? 255.0f / widest : 0.0f;
-    for (std::size_t i = 0; i < spec.m * words; i++) {
+    std::uint8_t* tables = memory.data();
+    const std::size_t entries = spec.m * words;
+    for (std::size_t i = 0; i < entries; i++) {
         // (What is not a number becomes 255.)
-        float v = products[i] * inverse + 0.5f;
-        v = v < 255.0f ? v : 255.0f;
-        memory[i] = static_cast<std::uint8_t>(static_cast<int>(v));
+        const float v = products[i] * inverse + 0.5f;
+        tables[i] = static_cast<std::uint8_t>(static_cast<int>(v < 255.0f ? v : 255.0f));
     }
     prepared.unit = widest / 255.0f;
     prepared.shift = shift;
