@@ -17,7 +17,7 @@ struct Table {
         : centroids(std::move(rows)) {
         const std::size_t n = centroids[0].size(), lists = centroids.size();
         bytes.resize(ivf::CentroidTableBytes(lists, n));
-        table = {n, lists, bytes.data()};
+        table = ivf::CentroidTableAt(bytes.data(), lists, n);
         const std::vector<float> zeros(n);
         std::vector<float> workspace(n);
         std::vector<std::uint8_t> code(n / 2);
@@ -101,6 +101,14 @@ TEST(CentroidBoundsHold) {
                     for (std::size_t c = block * 32; c < std::min(lists, block * 32 + 32); ++c)
                         here.push_back(static_cast<std::uint32_t>(c));
                     ivf::BoundFine(t.table, asked.query, here.data(), here.size(), fine);
+                    // A part of a block has the bounds that the whole has.
+                    if (here.size() > 3) {
+                        float some[32];
+                        here.erase(here.begin() + 2);
+                        ivf::BoundFine(t.table, asked.query, here.data(), here.size(), some);
+                        CHECK_EQ(some[1], fine[1]);
+                        CHECK_EQ(some[here.size() - 1], fine[here.size()]);
+                    }
                     for (std::size_t c = block * 32; c < std::min(lists, block * 32 + 32); ++c) {
                         Where("dim=%zu lists=%zu list=%zu", n, lists, c);
                         const double distance = Base(q, t.centroids[c]);
@@ -128,8 +136,8 @@ TEST(CentroidNotFinite) {
     const Asked asked(q, 3);
     float coarse[32], fine[32];
     ivf::BoundCoarse(t.table, asked.query, 0, coarse);
-    const std::uint32_t backwards[] = {2, 1, 0};
-    ivf::BoundFine(t.table, asked.query, backwards, 3, fine);
+    const std::uint32_t all[] = {0, 1, 2};
+    ivf::BoundFine(t.table, asked.query, all, 3, fine);
     CHECK_EQ(coarse[1], -kInfinity);
     CHECK_EQ(fine[1], -kInfinity);
     CHECK(coarse[0] > -kInfinity && fine[0] > -kInfinity && fine[2] > -kInfinity);

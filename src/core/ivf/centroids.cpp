@@ -26,17 +26,12 @@ std::size_t BlockBytes(const quant::Spec& spec) {
     return kCodesAt + quant::Get(spec.kind).BlockCodeBytes(spec);
 }
 
-std::uint8_t* BiasAt(const CentroidTable& table, std::size_t i) {
-    return table.bytes + i * sizeof(float);
-}
-
 std::uint8_t* CoarseAt(const CentroidTable& table, std::size_t block) {
-    return BiasAt(table, Blocks(table.lists) * kRows) +
-           block * BlockBytes(CoarseSpec(table.padded_dim));
+    return table.coarse + block * table.coarse_block_bytes;
 }
 
 std::uint8_t* FineAt(const CentroidTable& table, std::size_t block) {
-    return CoarseAt(table, Blocks(table.lists)) + block * BlockBytes(FineSpec(table.padded_dim));
+    return table.fine + block * table.fine_block_bytes;
 }
 
 // The code of one centroid into the block at `at`.
@@ -68,10 +63,23 @@ std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim) {
                             BlockBytes(FineSpec(padded_dim)));
 }
 
+CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim) {
+    const std::size_t blocks = Blocks(lists);
+    CentroidTable table = {};
+    table.padded_dim = padded_dim;
+    table.lists = lists;
+    table.bias = bytes;
+    table.coarse = bytes + blocks * kRows * sizeof(float);
+    table.coarse_block_bytes = BlockBytes(CoarseSpec(padded_dim));
+    table.fine = table.coarse + blocks * table.coarse_block_bytes;
+    table.fine_block_bytes = BlockBytes(FineSpec(padded_dim));
+    return table;
+}
+
 void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, float bias,
                  ConstFloatSpan zeros, FloatSpan workspace, ByteSpan code) {
     const std::size_t block = i / kRows, slot = i % kRows;
-    std::memcpy(BiasAt(table, i), &bias, sizeof bias);
+    std::memcpy(table.bias + i * sizeof bias, &bias, sizeof bias);
     Put(CoarseSpec(table.padded_dim), CoarseAt(table, block), slot, centroid, zeros, workspace,
         code);
     Put(FineSpec(table.padded_dim), FineAt(table, block), slot, centroid, zeros, workspace, code);
@@ -79,7 +87,7 @@ void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, f
 
 float BiasOf(const CentroidTable& table, std::size_t i) {
     float bias;
-    std::memcpy(&bias, BiasAt(table, i), sizeof bias);
+    std::memcpy(&bias, table.bias + i * sizeof bias, sizeof bias);
     return bias;
 }
 
@@ -99,21 +107,34 @@ CentroidQuery PrepareCentroidQuery(ConstFloatSpan q, float epsilon, ByteSpan mem
     return query;
 }
 
+namespace {
+
+// All rows of a block in place.
+void BoundBlock(const quant::Spec& spec, const std::uint8_t* at,
+                const quant::PreparedQuery& prepared, float norm_sqr, float lower[32]) {
+    const quant::Quantizer& quantizer = quant::Get(spec.kind);
+    float sums[kRows] = {}, estimates[kRows];
+    quantizer.ScanPiece(spec, prepared, 0, {at + kCodesAt, quantizer.BlockCodeBytes(spec)}, ~0u,
+                        static_cast<std::ptrdiff_t>(BlockBytes(spec)), sums);
+    kernels::Active().bound_block(FactorsAt(at), quant::ListScalars(prepared, norm_sqr), sums, 0,
+                                  lower, estimates);
+}
+
+}  // namespace
+
 void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
                  float lower[32]) {
-    const quant::Spec spec = CoarseSpec(table.padded_dim);
-    const quant::Quantizer& quantizer = quant::Get(spec.kind);
-    const std::uint8_t* at = CoarseAt(table, block);
-    float sums[kRows] = {}, estimates[kRows];
-    quantizer.ScanPiece(spec, query.coarse, 0, {at + kCodesAt, quantizer.BlockCodeBytes(spec)}, ~0u,
-                        static_cast<std::ptrdiff_t>(BlockBytes(spec)), sums);
-    kernels::Active().bound_block(FactorsAt(at), quant::ListScalars(query.coarse, query.norm_sqr),
-                                  sums, 0, lower, estimates);
+    BoundBlock(CoarseSpec(table.padded_dim), CoarseAt(table, block), query.coarse, query.norm_sqr,
+               lower);
 }
 
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
                std::size_t n, float lower[32]) {
     const quant::Spec spec = FineSpec(table.padded_dim);
+    if (n == kRows && lists[0] % kRows == 0 && lists[n - 1] == lists[0] + n - 1) {
+        BoundBlock(spec, FineAt(table, lists[0] / kRows), query.fine, query.norm_sqr, lower);
+        return;
+    }
     const quant::Quantizer& quantizer = quant::Get(spec.kind);
     const std::size_t row_bytes = quantizer.ScanRowBytes(spec);
     // A block of the lists that are wanted.
@@ -165,13 +186,19 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
     heap_ = reinterpret_cast<Item*>(sample_ + kSample);
     size_ = 0;
     limit_ = -__builtin_inff();
+    // Where half of the lists would be let through, all are: one bit then spares less than it costs.
+    if (2 * within_ > table.lists) within_ = table.lists;
+    const bool all = within_ == table.lists;
     for (std::size_t b = 0; b < blocks; b++) {
         float* lower = lower_ + b * kRows;
-        BoundCoarse(table, query, b, lower);
         const std::size_t here = table.lists - b * kRows;
         waiting_[b] = here >= kRows ? ~0u : (1u << here) - 1;
-        const bool ordered_otherwise = biased || promise.reach > 0;
-        for (std::size_t i = 0; ordered_otherwise && i < kRows; i++) {
+        if (all) {
+            for (std::size_t i = 0; i < kRows; i++) lower[i] = -__builtin_inff();
+            continue;
+        }
+        BoundCoarse(table, query, b, lower);
+        for (std::size_t i = 0; (biased || promise.reach > 0) && i < kRows; i++) {
             lower[i] = Order(b * kRows + i, lower[i]);
             if (__builtin_isnan(lower[i])) lower[i] = -__builtin_inff();
         }

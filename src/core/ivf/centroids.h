@@ -27,12 +27,19 @@ inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
     return {quant::Kind::kSq4, 4, static_cast<std::uint32_t>(padded_dim), quant::Levels::kLloydMax};
 }
 
+// A table and where its parts lie.
 struct CentroidTable {
     std::size_t padded_dim;
     std::size_t lists;
-    std::uint8_t* bytes;  // [CentroidTableBytes], aligned for floats
+    std::uint8_t* bias;
+    std::uint8_t* coarse;
+    std::size_t coarse_block_bytes;
+    std::uint8_t* fine;
+    std::size_t fine_block_bytes;
 };
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim);
+// bytes [CentroidTableBytes], aligned for floats
+CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim);
 
 // Writes the codes of centroid number i. zeros, workspace [padded_dim]; code [padded_dim / 2]
 void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, float bias,
@@ -50,7 +57,7 @@ std::size_t CentroidQueryBytes(std::size_t padded_dim);
 CentroidQuery PrepareCentroidQuery(ConstFloatSpan q, float epsilon, ByteSpan memory);
 
 // Lower bounds of ||q - c||^2: from one bit for the 32 lists from 32 * block on, from four bits for
-// n <= 32 lists anywhere. What is not a number comes as -infinity.
+// n <= 32 different lists in order of their numbers. What is not a number comes as -infinity.
 void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
                  float lower[32]);
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,

@@ -101,9 +101,9 @@ void WriteCodes(Build& b, BlockNumber first) {
     const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);
     for (std::size_t at = 0; at < bytes; at += ivf::kPayloadBytes) {
         CHECK_FOR_INTERRUPTS();
-        codes.Write(table.bytes + at, Min(ivf::kPayloadBytes, bytes - at));
+        codes.Write(table.bias + at, Min(ivf::kPayloadBytes, bytes - at));
     }
-    pfree(table.bytes);
+    pfree(table.bias);
 }
 
 }  // namespace

@@ -64,10 +64,10 @@ void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i
 }
 
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
-    return {padded_dim, lists,
-            static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-                CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
-                MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
+    auto* bytes = static_cast<std::uint8_t*>(
+        MemoryContextAllocExtended(CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
+                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    return ivf::CentroidTableAt(bytes, lists, padded_dim);
 }
 
 }  // namespace quantvec::pg
