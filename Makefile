@@ -33,7 +33,7 @@ PROVE_TESTS = test/t/*.pl
 QV_STD = -std=c++20 -fno-exceptions -fno-rtti
 QV_WARN = -Wall -Wextra -Werror
 # Contraction would make a multiply-add round once on one instruction set and twice on another.
-QV_FLOAT = -ffp-contract=off
+QV_FLOAT = -ffp-contract=off -fno-math-errno
 PG_CONFIG ?= pg_config
 PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = $(QV_STD) $(QV_WARN) $(QV_FLOAT) -O3 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
@@ -51,13 +51,17 @@ include $(PGXS)
 # code that runs before the processor was asked (scripts/check-odr proves it).
 QV_AVX2 = -mavx2 -mfma
 QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512cd -mfma
+QV_AVX512VBMI = $(QV_AVX512) -mavx512vbmi
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 src/core/kernels/target_avx2.o src/core/kernels/code_avx2.o: CXXFLAGS += $(QV_AVX2)
 src/core/kernels/target_avx512.o src/core/kernels/code_avx512.o: CXXFLAGS += $(QV_AVX512)
+src/core/kernels/code_avx512vbmi.o: CXXFLAGS += $(QV_AVX512VBMI)
 build/unit/src/core/kernels/%_avx2.o build/san/src/core/kernels/%_avx2.o: TARGET_FLAGS = $(QV_AVX2)
 build/unit/src/core/kernels/%_avx512.o build/san/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
+build/unit/src/core/kernels/%_avx512vbmi.o build/san/src/core/kernels/%_avx512vbmi.o: TARGET_FLAGS = $(QV_AVX512VBMI)
 build/bench/src/core/kernels/%_avx2.o: TARGET_FLAGS = $(QV_AVX2)
 build/bench/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
+build/bench/src/core/kernels/%_avx512vbmi.o: TARGET_FLAGS = $(QV_AVX512VBMI)
 endif
 
 $(OBJS): Makefile

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """How the index grows: build, memory, size and queries over tables of generated vectors of 768 dimensions.
 
-    bench/scale.py [--rows 10000,100000,1000000] [--options "bits = 4"] [--results FOLDER]
+    bench/run scale.py [--rows 10000,100000,1000000] [--options "bits = 4"] [--vectorchord] [--results FOLDER]
 
 The PG* variables name a server on this machine, as superuser; the database bench_scale is made anew. Needs numpy.
+With --vectorchord (and bench_scale_peer) VectorChord searches the same rows, in as many lists.
 
 The data, the same for everybody: 2,000 clusters. A centre is normal with variance i^-0.75 along axis i (a power-law
 spectrum); a row is a centre, drawn with a frequency that falls with the square root of its rank, plus 0.6 times a
@@ -15,6 +16,7 @@ import os
 import re
 import shlex
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -27,7 +29,7 @@ from vectors import copy, int4, psql, timed_ms
 
 DIM, CLUSTERS, QUERIES, K = 768, 2000, 500, 10
 SPECTRUM, NOISE = 0.375, 0.6  # the exponent of a standard deviation is half that of its variance
-DATABASE = "bench_scale"
+DATABASE, PEER = "bench_scale", "bench_scale_peer"
 MEMORY = "1GB"  # maintenance_work_mem
 WORKERS = 2
 RECALL = 0.95
@@ -149,6 +151,47 @@ def search(probes):
     return float(lines[-2]), QUERIES * 1000 / timed_ms(lines)[0], *counts
 
 
+def vectorchord(lists):
+    """The same rows in VectorChord with as many lists: build seconds, MiB, probes, recall, queries per second. It
+    does not tell how many rows it scans; probes / lists is the least share it can be, as near lists are long."""
+    psql(f"DROP DATABASE IF EXISTS {PEER}")
+    psql(f"CREATE DATABASE {PEER}")
+    psql(f"""CREATE EXTENSION vchord CASCADE; CREATE TABLE items (id int, v vector({DIM}));
+        CREATE TABLE queries (id int, v vector({DIM}), kth float8); ALTER TABLE queries ALTER v SET STORAGE PLAIN""", PEER)
+    for table in ("items", "queries"):
+        subprocess.run(f"psql -X -q -d {DATABASE} -c 'COPY {table} TO STDOUT (FORMAT binary)' | "
+                       f"psql -X -q -d {PEER} -c 'COPY {table} FROM STDIN (FORMAT binary)'", shell=True, check=True)
+    lines = psql(f"""ALTER TABLE items ADD PRIMARY KEY (id); VACUUM ANALYZE items;
+        SET maintenance_work_mem = '{MEMORY}'; SET max_parallel_maintenance_workers = {WORKERS};
+        \\timing on
+        CREATE INDEX items_v ON items USING vchordrq (v vector_cosine_ops) WITH (options = $$
+            residual_quantization = false
+            [build.internal]
+            lists = [{lists}]
+            spherical_centroids = true
+            build_threads = {WORKERS}$$);
+        \\timing off
+        SELECT pg_relation_size('items_v') / 1048576.0""", PEER)
+    seconds, mib = timed_ms(lines)[0] / 1000, float(lines[-1])
+    nearest = f"SELECT b.id FROM items b ORDER BY b.v <=> q.v LIMIT {K}"
+    probes = 1
+    while True:
+        lines = psql(f"""SET jit = off; SET max_parallel_workers_per_gather = 0; SET vchordrq.probes = {probes};
+            SET enable_seqscan = off;
+            CREATE TEMP TABLE warm AS SELECT q.id, ARRAY({nearest}) AS found FROM queries q;
+            \\timing on
+            CREATE TEMP TABLE result AS SELECT q.id, ARRAY({nearest}) AS found FROM queries q;
+            \\timing off
+            SELECT count(*) FILTER (WHERE 1 - (b.v <=> q.v) >= kth - 1e-5) / ({K} * {QUERIES}.0)
+                FROM result r CROSS JOIN unnest(found) AS near JOIN items b ON b.id = near
+                JOIN queries q ON q.id = r.id""", PEER)
+        recall, qps = float(lines[-1]), QUERIES * 1000 / timed_ms(lines)[0]
+        say(f"VectorChord: {probes} probes, recall {recall:.4f}, {qps:.0f} queries/s")
+        if recall >= RECALL or probes >= lists:
+            return seconds, mib, probes, recall, qps
+        probes = min(lists, max(probes + 1, round(probes * 1.3)))
+
+
 def planned():
     """What the planner takes with its own settings: an index scan?"""
     plan = psql(f"EXPLAIN SELECT id FROM items ORDER BY v <=> (SELECT v FROM queries WHERE id = 1) LIMIT {K}", DATABASE)
@@ -163,6 +206,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="10000,100000,1000000", help="sizes, with commas (%(default)s)")
     parser.add_argument("--options", default="", help="of the index, as in WITH (...)")
+    parser.add_argument("--vectorchord", action="store_true", help="the same rows there, too")
     parser.add_argument("--results", help="folder for the table; only printed without it")
     arguments = parser.parse_args()
     options = f" WITH ({arguments.options})" if arguments.options else ""
@@ -178,6 +222,7 @@ def main():
              f"the least number of probes of a series that reaches recall {RECALL}", "- the data: see `scale.py`", "",
              "| rows | build s | peak MB | index MiB | lists | probes | recall | QPS | rows scanned | refined | reranked | planner takes |",
              "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    peers = []
     for rows in map(int, arguments.rows.split(",")):
         say(f"{rows:,} rows: loading")
         psql("DROP TABLE IF EXISTS items, queries", DATABASE)
@@ -202,6 +247,15 @@ def main():
             probes = min(lists, max(probes + 1, round(probes * 1.3)))
         lines.append(f"| {rows:,} | {seconds:.1f} | {memory.peak / 1000:.0f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | "
                      f"{qps:.0f} | {scanned:.0f} ({100 * scanned / rows:.2f} %) | {refined:.0f} | {reranked:.1f} | {planned()} |")
+        print("\n".join(lines), flush=True)
+        if arguments.vectorchord and lists > 1:
+            seconds, mib, probes, recall, qps = vectorchord(lists)
+            peers.append(f"| {rows:,} | {seconds:.1f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | {qps:.0f} | "
+                         f"{100 * probes / lists:.2f} % |")
+    if peers:
+        lines += ["", "VectorChord, the same rows, as many lists:", "",
+                  "| rows | build s | index MiB | lists | probes | recall | QPS | lists probed (rows scanned: more) |",
+                  "|---|---|---|---|---|---|---|---|", *peers]
         print("\n".join(lines), flush=True)
     if arguments.results:
         os.makedirs(arguments.results, exist_ok=True)

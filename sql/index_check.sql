@@ -1,5 +1,5 @@
 -- quantvec_check(): sound indexes of all kinds pass, with what they should hold; who may ask, and what is refused.
--- That damage is found is tested in test/t/008_check.pl.
+-- That damage is found is tested in test/t/009_check.pl.
 
 \getenv srcdir PG_ABS_SRCDIR
 \set compare :srcdir /sql/include/compare.sql

@@ -77,9 +77,9 @@ Buffer& FillPlane(Buffer& buffer) {
 // All that a query has.
 struct Query {
     Query() {
-        FillFloats(floats), FillFloats(pq_tables), FillFloats(tile);
+        FillFloats(floats), FillFloats(tile);
         FillPlane(hi), FillPlane(lo);
-        FillBytes(tables), FillBytes(signs), FillBytes(levels);
+        FillBytes(tables), FillBytes(pq_tables), FillBytes(signs), FillBytes(levels);
     }
     static const std::int8_t* Plane(Buffer& plane) {
         return reinterpret_cast<const std::int8_t*>(plane.data());
@@ -88,7 +88,7 @@ struct Query {
     Buffer floats{4 * kLargest};
     Buffer hi{kLargest}, lo{kLargest};
     Buffer tables{4 * kLargest};  // fast_scan
-    Buffer pq_tables{kLargest / 8 * 1024};
+    Buffer pq_tables{kLargest / 8 * 256};
     Buffer tile{4 * kLargest * kernels::kTileColumns};
     Buffer signs{kLargest / 8}, levels{16};
     Buffer out{4 * kLargest};  // what is made of a query
@@ -165,26 +165,34 @@ void AddCodes(std::vector<Case>& cases, Query& q) {
             [=](const Kernels& k, std::uint8_t* item) { return k.dot_planes(item, 3, hi, lo, n); });
     }
     for (std::size_t n : kDims) {
-        const Operations avx2 = {.load = 5, .any = 6, .multiply = 8, .shuffle = 2, .shift = 1};
-        const Operations avx512 = {.load = 3, .any = 1, .multiply = 2, .shuffle = 1, .shift = 1};
-        Add(cases, "`dot_u4`", n, {n / 2, 1, Content::kBytes, true}, StepsOf(32, n / 2, avx2),
-            StepsOf(32, n / 2, avx512),
+        // A load of the query serves 4 rows.
+        const Operations avx2 = {.load = 2, .any = 6, .multiply = 8, .shuffle = 2, .shift = 1};
+        const Operations avx512 = {
+            .load = 1.5, .any = 1, .multiply = 2, .shuffle = 1, .shift = 0.5};
+        Add(cases, "`dot_u4`, a row of 16", n, {16 * n / 2, 16, Content::kBytes, true},
+            StepsOf(32, 16 * n / 2, avx2), StepsOf(32, 16 * n / 2, avx512),
             [=, levels = q.levels.data()](const Kernels& k, std::uint8_t* item) {
-                return k.dot_u4(item, levels, hi, lo, n);
+                float sums[16] = {};
+                k.dot_u4(item, n / 2, 16, levels, hi, lo, n, sums);
+                return sums[0] + sums[15];
             });
     }
     for (std::size_t n : kDims)
-        Add(cases, "`dot_u8`", n, {n, 1, Content::kBytes, true},
-            StepsOf(32, n, {.load = 3, .any = 2, .multiply = 4}),
-            StepsOf(64, n, {.load = 3, .multiply = 2}),
-            [=](const Kernels& k, std::uint8_t* item) { return k.dot_u8(item, hi, lo, n); });
+        Add(cases, "`dot_u8`, a row of 16", n, {16 * n, 16, Content::kBytes, true},
+            StepsOf(32, 16 * n, {.load = 1.5, .any = 2, .multiply = 4}),
+            StepsOf(64, 16 * n, {.load = 1.5, .multiply = 2}),
+            [=](const Kernels& k, std::uint8_t* item) {
+                float sums[16] = {};
+                k.dot_u8(item, n, 16, hi, lo, n, sums);
+                return sums[0] + sums[15];
+            });
     for (std::size_t n : kDims)
-        // Two narrow loads for each of 32 look-ups: the code, and the entry.
+        // Registers of 256 bits with avx512, too.
         Add(cases, "`pq_sums`, m = dim / 8, a row of 32", n, {4 * n, 32, Content::kBytes, true},
-            StepsOf(32, 4 * n, {.add = 4, .narrow_load = 64}),
-            StepsOf(32, 4 * n, {.add = 2, .narrow_load = 64}),
-            [n, tables = q.pq_tables.floats()](const Kernels& k, std::uint8_t* item) {
-                float sums[32] = {};
+            StepsOf(32, 4 * n, {.load = 17, .any = 18, .shuffle = 18, .shift = 3}),
+            StepsOf(32, 4 * n, {.load = 8.5, .any = 10, .shuffle = 8.5}),
+            [n, tables = q.pq_tables.data()](const Kernels& k, std::uint8_t* item) {
+                std::uint32_t sums[32] = {};
                 k.pq_sums(item, tables, n / 8, sums);
                 return sums[0] + sums[31];
             });
@@ -225,6 +233,14 @@ void AddQueries(std::vector<Case>& cases, Query& q) {
                 return out[n];
             });
     }
+    // An item is a codebook, and the query short.
+    Add(cases, "`pq_products`, 256 words of 8", 0, {8 * 1024, 1, Content::kFloats, false},
+        StepsOf(32, 8 * 1024, {.load = 1, .store = 0.125, .multiply = 1}),
+        StepsOf(64, 8 * 1024, {.load = 1, .store = 0.125, .multiply = 1}),
+        [x = q.floats.floats(), out = q.out.floats()](const Kernels& k, std::uint8_t* item) {
+            k.pq_products(x, Floats(item), 8, 256, out);
+            return out[0] + out[255];
+        });
     for (std::size_t n : kDims) {
         const Operations avx2 = {
             .load = 1, .store = 0.5, .any = 5, .multiply = 1, .shuffle = 2, .shift = 2};
@@ -446,7 +462,7 @@ double PlainRead(const std::vector<Times>& times) {
 
 int main(int argc, char** argv) {
     const Machine machine = ThisMachine();
-    const Kernels* runnable[4];
+    const Kernels* runnable[kernels::kMostTables];
     const std::vector<const Kernels*> tables(runnable, runnable + kernels::Runnable(runnable));
     const std::size_t quarter = machine.l2_bytes / 4 / 4096 * 4096;
     const Place l2 = {quarter, quarter, 8};
@@ -462,7 +478,7 @@ int main(int argc, char** argv) {
     AddTiles(cases, query);
     AddMakers(cases, query);
     // A new kernel needs a case.
-    static_assert(sizeof(Kernels) == 21 * sizeof(void*));
+    static_assert(sizeof(Kernels) == 22 * sizeof(void*));
     if (argc > 2)
         std::erase_if(cases,
                       [&](const Case& c) { return c.kernel.find(argv[2]) == std::string::npos; });

@@ -17,16 +17,17 @@ namespace {
 using quantvec::kernels::Kernels;
 
 // The values of quantvec.simd are indexes of this list.
-constexpr const char* kSimdNames[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+constexpr const char* kSimdNames[] = {"auto", "scalar", "avx2", "avx512", "avx512vbmi", "neon"};
 constexpr int kSimdAuto = 0;
 const config_enum_entry kSimdOptions[] = {{kSimdNames[0], 0, false}, {kSimdNames[1], 1, false},
                                           {kSimdNames[2], 2, false}, {kSimdNames[3], 3, false},
-                                          {kSimdNames[4], 4, false}, {nullptr, 0, false}};
+                                          {kSimdNames[4], 4, false}, {kSimdNames[5], 5, false},
+                                          {nullptr, 0, false}};
 int simd = kSimdAuto;
 
 bool CheckSimd(int* value, void**, GucSource) {
     if (*value == kSimdAuto) return true;
-    const Kernels* runnable[4];
+    const Kernels* runnable[quantvec::kernels::kMostTables];
     size_t n = quantvec::kernels::Runnable(runnable);
     for (size_t i = 0; i < n; ++i)
         if (std::strcmp(runnable[i]->name, kSimdNames[*value]) == 0) return true;

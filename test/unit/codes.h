@@ -32,7 +32,7 @@ class UseTable {
 };
 
 inline std::vector<const char*> TableNames() {
-    const kernels::Kernels* tables[4];
+    const kernels::Kernels* tables[kernels::kMostTables];
     const std::size_t count = kernels::Runnable(tables);
     std::vector<const char*> names;
     for (std::size_t i = 0; i < count; ++i) names.push_back(tables[i]->name);
@@ -129,6 +129,16 @@ inline Row Encode(const Spec& spec, const std::vector<float>& residual,
     quantizer.Encode(spec, residual, centroid, norm_sqr, workspace, encoded);
     row.factors = encoded.factors;
     return row;
+}
+
+// What a stored error is charged for a decoded r^ that is not quite ||r||^2 long along r, because its
+// scale is rounded (core/quant/quantizer.h): the difference as standard errors see it, and never less
+// than all of it.
+inline double AlongCharge(const std::vector<float>& r, const std::vector<double>& decoded) {
+    const double length = Dot(decoded, r) / Dot(r, r);
+    return std::fabs(length - 1) *
+           std::max(Norm(r) * std::sqrt(static_cast<double>(r.size() - 1)) / 3,
+                    Norm(decoded) / length);
 }
 
 // The integers of the scan code: bits of bq, bytes of sq8.
@@ -262,7 +272,9 @@ class TestBlock {
         InPieces(codes.size(), pieces, [&](std::size_t begin, std::size_t n) {
             // A copy of its own, so that a sanitizer sees a read beyond the piece.
             const std::vector<std::uint8_t> piece(codes.data() + begin, codes.data() + begin + n);
-            quantizer_.ScanPiece(spec_, query.prepared, begin, piece, live, out.sums);
+            // What is asked for ahead changes only how many rows go together.
+            const std::ptrdiff_t ahead = begin % 128 == 0 ? 64 : 0;
+            quantizer_.ScanPiece(spec_, query.prepared, begin, piece, live, ahead, out.sums);
         });
         out.selected = kernels::Active().bound_block(
             {add, scale, error, quantizer_.HasOffset() ? offset : nullptr},

@@ -23,7 +23,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 const std::string name_at_load = kernels::Active().name;
 
 std::vector<const Kernels*> Tables() {
-    const Kernels* tables[4];
+    const Kernels* tables[kernels::kMostTables];
     const std::size_t count = kernels::Runnable(tables);
     return {tables, tables + count};
 }
@@ -95,7 +95,7 @@ TEST(KernelsSelect) {
             CHECK_EQ(&kernels::Active(), table);
         }
     }
-    for (const char* name : {"scalar", "avx2", "avx512", "neon"}) {
+    for (const char* name : {"scalar", "avx2", "avx512", "avx512vbmi", "neon"}) {
         bool runnable = false;
         for (const Kernels* table : tables) runnable |= std::strcmp(table->name, name) == 0;
         CHECK_EQ(kernels::Select(name), runnable);
@@ -114,12 +114,17 @@ TEST(KernelsTablesAreDistinct) {
             const Kernels &a = *tables[i], &b = *tables[j];
             Where("%s and %s", a.name, b.name);
             CHECK(std::strcmp(a.name, b.name) != 0);
+            CHECK(a.fast_scan != b.fast_scan);
+            CHECK(a.pq_sums != b.pq_sums);
+            // All that it does not do by its own is that of "avx512".
+            if (std::strcmp(a.name, "avx512vbmi") == 0 && std::strcmp(b.name, "avx512") == 0)
+                continue;
             CHECK(a.l2sqr != b.l2sqr);
             CHECK(a.inner_product != b.inner_product);
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
             CHECK(a.tile_scores != b.tile_scores);
-            CHECK(a.pq_sums != b.pq_sums);
+            CHECK(a.pq_products != b.pq_products);
             CHECK(a.abs_max != b.abs_max);
             CHECK(a.subset_tables != b.subset_tables);
             CHECK(a.split_query != b.split_query);
@@ -130,7 +135,6 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.pq_nearest != b.pq_nearest);
             CHECK(a.dot_u8 != b.dot_u8);
             CHECK(a.dot_u4 != b.dot_u4);
-            CHECK(a.fast_scan != b.fast_scan);
             CHECK(a.dot_planes != b.dot_planes);
             CHECK(a.bound_block != b.bound_block);
             CHECK(a.masked_min != b.masked_min);
@@ -249,44 +253,72 @@ TEST(KernelsTileScoresKeepNanApart) {
     }
 }
 
-TEST(KernelsPqSums) {
+TEST(KernelsPqProducts) {
     for (const Kernels* table : Tables())
-        for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129})
-            for (std::size_t offset : {0, 1, 3})
-                for (bool exact : {true, false}) {
-                    Where("%s m=%zu offset=%zu exact=%d", table->name, m, offset, exact);
-                    Random random(m + offset);
-                    Placed<std::uint8_t> codes(random.Bytes(32 * m), offset);
-                    Placed<float> tables(
-                        exact ? SmallIntegers(random, 256 * m) : random.Gaussians(256 * m), offset);
-                    const std::vector<float> start =
-                        exact ? SmallIntegers(random, 32) : random.Gaussians(32);
-                    Placed<float> sums(start, offset);
-                    table->pq_sums(codes.data(), tables.data(), m, sums.data());
-                    for (std::size_t row = 0; row < 32; ++row) {
-                        const reference::Sum expected =
-                            reference::PqSum(codes.data(), tables.data(), m, row, start[row]);
-                        const double roundings = exact ? 0 : static_cast<double>(m);
-                        CHECK_NEAR(sums.data()[row], expected.value,
-                                   roundings * 0x1p-24 * expected.magnitude);
+        for (std::size_t ksub : {16, 48, 256})
+            for (std::size_t width : {1, 2, 7, 8, 9, 64})
+                for (std::size_t offset : {0, 1, 3}) {
+                    Random random(ksub + width + offset);
+                    Placed<float> x(random.Gaussians(width), offset);
+                    Placed<float> book(random.Gaussians(width * ksub), offset);
+                    Placed<float> out(std::vector<float>(ksub, kNan), offset);
+                    table->pq_products(x.data(), book.data(), width, ksub, out.data());
+                    for (std::size_t k = 0; k < ksub; ++k) {
+                        Where("%s ksub=%zu width=%zu offset=%zu word=%zu", table->name, ksub, width,
+                              offset, k);
+                        reference::Sum sum;
+                        for (std::size_t j = 0; j < width; ++j)
+                            sum.Add(double{x.data()[j]} * double{book.data()[j * ksub + k]});
+                        CHECK_NEAR(out.data()[k], sum.value,
+                                   static_cast<double>(width + 1) * 0x1p-24 * sum.magnitude);
                     }
                 }
 }
 
+TEST(KernelsPqSums) {
+    for (const Kernels* table : Tables())
+        for (std::size_t m : {0, 1, 2, 3, 7, 16, 48, 98, 129, 256, 257, 600})
+            for (std::size_t offset : {0, 1, 3}) {
+                Where("%s m=%zu offset=%zu", table->name, m, offset);
+                Random random(m + offset);
+                Placed<std::uint8_t> codes(random.Bytes(32 * m), offset);
+                Placed<std::uint8_t> tables(random.Bytes(256 * m), offset);
+                std::uint32_t sums[32];
+                for (std::size_t row = 0; row < 32; ++row)
+                    sums[row] = static_cast<std::uint32_t>(1000000 * row);
+                table->pq_sums(codes.data(), tables.data(), m, sums);
+                for (std::size_t row = 0; row < 32; ++row)
+                    CHECK_EQ(sums[row],
+                             1000000 * row + reference::PqSum(codes.data(), tables.data(), m, row));
+            }
+}
+
+// Entries of 255 all over pass 16 bits after 257 sub-quantizers.
+TEST(KernelsPqSumsDoNotOverflow) {
+    for (const Kernels* table : Tables())
+        for (std::size_t m : {255, 256, 257, 258, 511, 512, 513, 2000, 16000}) {
+            Where("%s m=%zu", table->name, m);
+            const std::vector<std::uint8_t> codes(32 * m, 0xA5), tables(256 * m, 255);
+            std::uint32_t sums[32] = {};
+            table->pq_sums(codes.data(), tables.data(), m, sums);
+            for (std::size_t row = 0; row < 32; ++row) CHECK_EQ(sums[row], 255 * m);
+        }
+}
+
 // Every codeword at every row.
 TEST(KernelsPqSumsReadEveryEntry) {
-    std::vector<float> entries(256);
-    for (std::size_t k = 0; k < 256; ++k) entries[k] = static_cast<float>(k + 1);
+    std::uint8_t entries[256];
+    for (std::size_t k = 0; k < 256; ++k) entries[k] = static_cast<std::uint8_t>(k * 181 + 7);
     for (const Kernels* table : Tables())
         for (std::size_t k = 0; k < 256; ++k) {
             Where("%s codeword=%zu", table->name, k);
             std::uint8_t codes[32];
-            float sums[32] = {};
+            std::uint32_t sums[32] = {};
             for (std::size_t row = 0; row < 32; ++row)
                 codes[row] = static_cast<std::uint8_t>(k + 37 * row);
-            table->pq_sums(codes, entries.data(), 1, sums);
+            table->pq_sums(codes, entries, 1, sums);
             for (std::size_t row = 0; row < 32; ++row)
-                CHECK_EQ(sums[row], static_cast<float>((k + 37 * row) % 256 + 1));
+                CHECK_EQ(sums[row], entries[(k + 37 * row) % 256]);
         }
 }
 
@@ -586,59 +618,105 @@ TEST(KernelsPqNearestSkipsNan) {
     }
 }
 
+namespace {
+
+// Every number of rows up to more than two of a kernel's steps, and lengths of 64.
+constexpr std::size_t kMostRows = 19;
+constexpr std::size_t kSteps[] = {0, 64, 128, 192, 256, 384, 768, 832, 1536, 16384};
+
+// What a row of sums[] is to become: exact, rounded once, added.
+float Added(float sum, std::int64_t total) {
+    return sum + static_cast<float>(total);
+}
+
+}  // namespace
+
 TEST(KernelsDotU8) {
     for (const Kernels* table : Tables()) {
-        for (std::size_t n : Lengths())
-            for (std::size_t offset : {0, 1, 3}) {
-                Where("%s n=%zu offset=%zu", table->name, n, offset);
-                Random random(n + offset);
-                Placed<std::uint8_t> code(random.Bytes(n), offset);
-                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
-                CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
-                         reference::DotU8(code.data(), hi.data(), lo.data(), n));
-            }
+        for (std::size_t n : kSteps)
+            for (std::size_t rows = 0; rows <= kMostRows; ++rows)
+                for (std::size_t gap : {0, 5}) {
+                    if (n == 16384 && rows % 6 != 5) continue;
+                    Where("%s n=%zu rows=%zu gap=%zu", table->name, n, rows, gap);
+                    Random random(n + rows);
+                    const std::size_t stride = n + gap;
+                    Placed<std::uint8_t> codes(random.Bytes(rows == 0 ? 0 : rows * stride - gap),
+                                               gap);
+                    Placed<std::int8_t> hi(SplitPlane(random, n), gap),
+                        lo(SplitPlane(random, n), 1);
+                    const std::vector<float> start = random.Gaussians(rows + 1);
+                    Placed<float> sums(start, 1);
+                    table->dot_u8(codes.data(), stride, rows, hi.data(), lo.data(), n, sums.data());
+                    for (std::size_t r = 0; r < rows; ++r)
+                        CHECK_EQ(sums.data()[r],
+                                 Added(start[r], reference::DotU8(codes.data() + r * stride,
+                                                                  hi.data(), lo.data(), n)));
+                    CHECK_EQ(sums.data()[rows], start[rows]);
+                }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
-        for (std::size_t n : {32, 64, 1000, 16384})
+        for (std::size_t n : {64, 1024, 16384})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
-                    const std::vector<std::uint8_t> code(n, 255);
+                    const std::vector<std::uint8_t> codes(kMostRows * n, 255);
                     const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
                     const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
-                    CHECK_EQ(table->dot_u8(code.data(), hi.data(), lo.data(), n),
-                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                    float sums[kMostRows] = {};
+                    table->dot_u8(codes.data(), n, kMostRows, hi.data(), lo.data(), n, sums);
+                    const auto total = static_cast<std::int64_t>(n) * 255 * (128 * h + l);
+                    for (float sum : sums) CHECK_EQ(sum, Added(0, total));
                 }
     }
 }
 
 TEST(KernelsDotU4) {
     for (const Kernels* table : Tables()) {
-        for (std::size_t n : {0, 64, 128, 192, 256, 384, 768, 832, 1536, 16384})
-            for (std::size_t offset : {0, 1, 5}) {
-                Where("%s n=%zu offset=%zu", table->name, n, offset);
-                Random random(n + offset);
-                Placed<std::uint8_t> levels(random.Bytes(16), offset);
-                std::vector<std::uint8_t> values = random.Bytes(n), decoded(n);
-                for (std::size_t i = 0; i < n; ++i) {
-                    values[i] &= 15;
-                    decoded[i] = levels.data()[values[i]];
+        for (std::size_t n : kSteps)
+            for (std::size_t rows = 0; rows <= kMostRows; ++rows)
+                for (std::size_t gap : {0, 5}) {
+                    if (n == 16384 && rows % 6 != 5) continue;
+                    Where("%s n=%zu rows=%zu gap=%zu", table->name, n, rows, gap);
+                    Random random(n + rows);
+                    Placed<std::uint8_t> levels(random.Bytes(16), gap);
+                    const std::size_t stride = n / 2 + gap;
+                    std::vector<std::uint8_t> decoded, packed;
+                    for (std::size_t r = 0; r < rows; ++r) {
+                        std::vector<std::uint8_t> values = random.Bytes(n);
+                        for (std::uint8_t& value : values) {
+                            value &= 15;
+                            decoded.push_back(levels.data()[value]);
+                        }
+                        if (r > 0) packed.resize(packed.size() + gap, 0xEE);
+                        const std::vector<std::uint8_t> row = reference::PackU4(values);
+                        packed.insert(packed.end(), row.begin(), row.end());
+                    }
+                    Placed<std::uint8_t> codes(packed, gap);
+                    Placed<std::int8_t> hi(SplitPlane(random, n), gap),
+                        lo(SplitPlane(random, n), 1);
+                    const std::vector<float> start = random.Gaussians(rows + 1);
+                    Placed<float> sums(start, 1);
+                    table->dot_u4(codes.data(), stride, rows, levels.data(), hi.data(), lo.data(),
+                                  n, sums.data());
+                    for (std::size_t r = 0; r < rows; ++r)
+                        CHECK_EQ(sums.data()[r],
+                                 Added(start[r], reference::DotU8(decoded.data() + r * n, hi.data(),
+                                                                  lo.data(), n)));
+                    CHECK_EQ(sums.data()[rows], start[rows]);
                 }
-                Placed<std::uint8_t> code(reference::PackU4(values), offset);
-                Placed<std::int8_t> hi(SplitPlane(random, n), offset), lo(SplitPlane(random, n), 1);
-                CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
-                         reference::DotU8(decoded.data(), hi.data(), lo.data(), n));
-            }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
         const std::vector<std::uint8_t> levels(16, 255);
         for (std::size_t n : {64, 1024, 16384})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
-                    const std::vector<std::uint8_t> code(n / 2, 0xA5);
+                    const std::vector<std::uint8_t> codes(kMostRows * n / 2, 0xA5);
                     const std::vector<std::int8_t> hi(n, static_cast<std::int8_t>(h));
                     const std::vector<std::int8_t> lo(n, static_cast<std::int8_t>(l));
-                    CHECK_EQ(table->dot_u4(code.data(), levels.data(), hi.data(), lo.data(), n),
-                             static_cast<std::int64_t>(n) * 255 * (128 * h + l));
+                    float sums[kMostRows] = {};
+                    table->dot_u4(codes.data(), n / 2, kMostRows, levels.data(), hi.data(),
+                                  lo.data(), n, sums);
+                    const auto total = static_cast<std::int64_t>(n) * 255 * (128 * h + l);
+                    for (float sum : sums) CHECK_EQ(sum, Added(0, total));
                 }
     }
 }
@@ -657,9 +735,10 @@ TEST(KernelsDotU4OneDimension) {
                 hi[d] = static_cast<std::int8_t>(d % 128) - 64;
                 lo[d] = static_cast<std::int8_t>(63 - d % 96);
             }
-            CHECK_EQ(
-                table->dot_u4(reference::PackU4(values).data(), levels, hi.data(), lo.data(), 192),
-                levels[values[i]] * (128 * hi[i] + lo[i]));
+            float sum = 0;
+            table->dot_u4(reference::PackU4(values).data(), 96, 1, levels, hi.data(), lo.data(),
+                          192, &sum);
+            CHECK_EQ(sum, levels[values[i]] * (128 * hi[i] + lo[i]));
         }
 }
 

@@ -124,7 +124,8 @@ TEST(PqSizes) {
         CHECK_EQ(pq.ScanRowBytes(spec), bits == 8 ? m : (m + 1) / 2);
         const std::size_t block = bits == 8 ? (m + 1) / 2 * 64 : (m + 3) / 4 * 64;
         CHECK_EQ(pq.BlockCodeBytes(spec), block);
-        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? (m + 1) / 2 * 2048 : block);
+        // Bytes of the tables, one for each byte or nibble of a row's code, and floats before them.
+        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? block * 8 + m * 1024 : block + m * 64);
         CHECK_EQ(pq.RefineRowBytes(spec), 0);
         // Transposed codes are there as a whole or not at all.
         for (std::size_t slots = 0; slots <= 32; ++slots)
@@ -289,12 +290,9 @@ TEST(PqFactorsAreTheirFormulas) {
                 const double truth = Norm(Sum(r, -1, decoded));
                 const double exact = rr / Dot(decoded, r);
                 const double across = Norm(Sum(r, -exact, decoded));
-                const double along =
-                    std::fabs(1 - 1 / exact) * Norm(r) * std::sqrt(static_cast<double>(n - 1)) / 3;
-                // The rounding of the scale is charged as for codes that say something of r.
-                CHECK(stored >= truth * (1 - Rounding(n) - (truth > Norm(r) ? 0x1p-8 : 0)));
+                CHECK(stored >= truth * (1 - Rounding(n)));
                 CHECK(stored <= (std::sqrt(across * across + (1.01e-6 + 4 * Rounding(n)) * rr) +
-                                 along + Rounding(n) * Norm(r)) *
+                                 AlongCharge(r, decoded) + Rounding(n) * Norm(r)) *
                                     (1 + 0x1p-7 + Rounding(n)));
             }
 }
@@ -323,8 +321,7 @@ TEST(PqSameBytesOnEveryTable) {
 // ---- the scan ----
 
 // The sums of a block are plain sums of the query's tables, in whatever pieces the codes are
-// written and read, on every table; with 8 bits up to float rounding, with 4 bits exactly within
-// half a step for each sub-quantizer.
+// written and read, on every table; and those are right within half a step for each sub-quantizer.
 TEST(PqScanIsThePlainSum) {
     for (const char* table : TableNames())
         for (const Shape3& shape : kPqShapes) {
@@ -342,7 +339,7 @@ TEST(PqScanIsThePlainSum) {
                 rows.push_back(Encode(pq.spec, Shape(residual, n, random), c));
                 block.Put(slot, rows.back(), &random);
             }
-            // What the tables should say, and what a step of 4 bits is: the widest table / 255.
+            // What the tables should say, and what a step is: the widest table / 255.
             double widest = 0, lows = 0;
             for (std::size_t j = 0; j < m; ++j) {
                 double low = double{kInfinity}, high = -low;
@@ -355,11 +352,9 @@ TEST(PqScanIsThePlainSum) {
             }
             const double half_steps = static_cast<double>(m) * widest / 255 / 2;
             Where("%s bits=%zu dim=%zu m=%zu", table, shape.bits, n, m);
-            if (shape.bits == 4) {
-                CHECK_NEAR(query.prepared.unit, widest / 255, 1e-5 * widest / 255);
-                CHECK_NEAR(query.prepared.shift, lows, 1e-5 * std::fabs(lows) + 1e-4 * widest);
-                CHECK_NEAR(query.prepared.round_error, half_steps, 1e-5 * half_steps);
-            }
+            CHECK_NEAR(query.prepared.unit, widest / 255, 1e-5 * widest / 255);
+            CHECK_NEAR(query.prepared.shift, lows, 1e-5 * std::fabs(lows) + 1e-4 * widest);
+            CHECK_NEAR(query.prepared.round_error, half_steps, 1e-5 * half_steps);
             for (Random* pieces : {static_cast<Random*>(nullptr), &random}) {
                 const Scanned scanned = block.Scan(query, base, pieces);
                 for (std::size_t slot = 0; slot < 32; ++slot) {
@@ -370,19 +365,15 @@ TEST(PqScanIsThePlainSum) {
                         const Entry entry = EntryOf(pq, query.q, j, words[j]);
                         plain += entry.value;
                         magnitude += entry.magnitude;
-                        if (shape.bits == 4) integers += query.memory[16 * j + words[j]];
+                        integers += query.memory[pq.words * j + words[j]];
                     }
                     const double sum = double{scanned.sums[slot]};
                     const double rounding =
                         static_cast<double>(n / m + m + 4) * 0x1p-24 * magnitude;
-                    if (shape.bits == 8) {
-                        CHECK_NEAR(sum, plain, rounding);
-                    } else {
-                        CHECK_EQ(sum, integers);
-                        const double got =
-                            sum * double{query.prepared.unit} + double{query.prepared.shift};
-                        CHECK_NEAR(got, plain, half_steps * (1 + 1e-4) + rounding);
-                    }
+                    CHECK_EQ(sum, integers);
+                    const double got =
+                        sum * double{query.prepared.unit} + double{query.prepared.shift};
+                    CHECK_NEAR(got, plain, half_steps * (1 + 1e-4) + rounding);
                     // base + add - 2 <r^, q>, the charge for the tables' rounding included.
                     const quant::RowFactors& factors = rows[slot].factors;
                     if (std::isinf(quant::FromBfloat16(factors.error))) continue;
@@ -469,9 +460,7 @@ TEST(PqFourBitsRoundAsTheirStepsSay) {
 // ---- bounds ----
 
 // With epsilon at its largest the bound is that of Cauchy and Schwarz, and holds for every
-// residual, codebook and query, those along the error included. What is left out of it: the rounding
-// of the scale, where that is more than what a code that says something of r is charged
-// (quantizer.h).
+// residual, codebook and query, those along the error included.
 TEST(PqHardBoundHolds) {
     for (const Shape3& shape : kPqShapes)
         for (const char* residual : kShapes)
@@ -491,11 +480,7 @@ TEST(PqHardBoundHolds) {
                     block.Put(7, row);
                     const std::vector<double> decoded = DecodedOf(pq, row);
                     const std::vector<double> error = Sum(r, -1, decoded);
-                    const double rounded = std::fabs(1 - Dot(r, r) / Dot(decoded, r));
-                    const double charged = Norm(r) * std::sqrt(static_cast<double>(n - 1)) / 3;
                     const bool coded = Norm(decoded) > 0;
-                    const double uncharged =
-                        coded ? rounded * std::max(0.0, Norm(decoded) - charged) : 0;
                     const std::vector<std::vector<double>> queries = {
                         Sum(c, 1, random.Gaussians(n)),
                         Sum(c, 3, error),
@@ -512,8 +497,7 @@ TEST(PqHardBoundHolds) {
                         const double key = TrueKey(query.q, c, r, norm);
                         const Scanned scanned = block.Scan(query, base);
                         const double rounding =
-                            Rounding(n) * (base + Dot(r, r) + 2 * Norm(c) * Norm(r) + norm) +
-                            2 * std::sqrt(base) * uncharged;
+                            Rounding(n) * (base + Dot(r, r) + 2 * Norm(c) * Norm(r) + norm);
                         CHECK(double{scanned.lower[7]} <= key + rounding);
                         if (!coded && Norm(r) > 0) CHECK_EQ(scanned.lower[7], -kInfinity);
                         if (std::isinf(scanned.lower[7])) continue;

@@ -52,15 +52,6 @@ inline Sum TileScore(const float* row, const float* tile, float norm, std::size_
     return sum;
 }
 
-// What row `row` of the block gains, added to `start`.
-inline Sum PqSum(const std::uint8_t* codes, const float* tables, std::size_t m, std::size_t row,
-                 float start) {
-    Sum sum;
-    sum.Add(start);
-    for (std::size_t j = 0; j < m; ++j) sum.Add(tables[256 * j + codes[32 * j + row]]);
-    return sum;
-}
-
 // ---- code-making: the same bits ----
 
 inline void Hadamard(float* x, std::size_t n) {
@@ -126,6 +117,14 @@ inline std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const
     std::int64_t sum = 0;
     for (std::size_t i = 0; i < n; ++i)
         sum += std::int64_t{code[i]} * (std::int64_t{128} * hi[i] + lo[i]);
+    return sum;
+}
+
+// What row `row` of the block gains.
+inline std::uint32_t PqSum(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+                           std::size_t row) {
+    std::uint32_t sum = 0;
+    for (std::size_t j = 0; j < m; ++j) sum += tables[256 * j + codes[32 * j + row]];
     return sum;
 }
 

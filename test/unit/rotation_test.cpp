@@ -135,7 +135,7 @@ TEST(RotationIsWhatTheHeaderSays) {
 }
 
 TEST(RotationSameBytesOnEveryTable) {
-    const kernels::Kernels* tables[4];
+    const kernels::Kernels* tables[kernels::kMostTables];
     const std::size_t count = kernels::Runnable(tables);
     for (std::size_t dim : kDims)
         for (std::uint64_t seed = 0; seed < 3; ++seed) {

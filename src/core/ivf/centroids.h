@@ -1,32 +1,151 @@
-// All centroids of an index as sq8 codes: which lists are near is told by a quarter of the memory
-// that the floats would take, and by integer dots. Their own distances, which the rows' estimates
-// start from, are computed of the few lists that are opened.
+// Which lists are near? The centroids of an index as codes, twice: one bit a dimension tells of most
+// lists that they are too far, four bits tell it of most others, and only of those that are left the
+// distance itself is computed from the floats.
 //
-//   block of 32   | add float x 32 | offset float x 32 | scale bfloat16 x 32 | error bfloat16 x 32 |
-//                 | codes: 32 x padded_dim bytes, row-major                                        |
+//   table         | bias float x lists | layer of bq, 1 bit | layer of sq4, lloydmax |
+//   layer         blocks of 32 lists:
+//                 | add float x 32 | offset float x 32 | scale bfloat16 x 32 | error bfloat16 x 32 |
+//                 | codes of 32 rows, as the quantizer lays them out                               |
 //
-// Lives in the memory of a backend only; the index keeps the floats.
+// The codes are of ||q - c||^2, with 0 for the centroid of the list that a row would be in. The bias is
+// what the order of the lists takes off it: for inner product ||c + mean||^2, otherwise 0. The number
+// of lists is rounded up to a multiple of 32; unused slots are zeros.
+//
+// Groups of lists, of which far ones are not looked into, would not give this order: of 128 groups
+// of 16,384 lists (wordnet-384) the triangle inequality excludes none, and a third of them, the
+// nearest, hold 95 of 100 lists that are to be opened.
 #pragma once
 
 #include "core/quant/quantizer.h"
 
 namespace quantvec::ivf {
 
+inline constexpr quant::Spec CoarseSpec(std::size_t padded_dim) {
+    return {quant::Kind::kBq, 1, static_cast<std::uint32_t>(padded_dim)};
+}
+inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
+    return {quant::Kind::kSq4, 4, static_cast<std::uint32_t>(padded_dim), quant::Levels::kLloydMax};
+}
+
+// A table and where its parts lie.
 struct CentroidTable {
-    quant::Spec spec;  // sq8
+    std::size_t padded_dim;
     std::size_t lists;
-    std::uint8_t* blocks;  // [CentroidTableBytes]
+    std::uint8_t* bias;
+    std::uint8_t* coarse;
+    std::size_t coarse_block_bytes;
+    std::uint8_t* fine;
+    std::size_t fine_block_bytes;
 };
-
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim);
+// bytes [CentroidTableBytes], aligned for floats
+CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim);
 
-// Writes the code of centroid number i. zeros, workspace [padded_dim]; code [padded_dim]
-void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, ConstFloatSpan zeros,
-                 FloatSpan workspace, ByteSpan code);
+// Writes the codes of centroid number i. zeros, workspace [padded_dim]; code [padded_dim / 2]
+void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, float bias,
+                 ConstFloatSpan zeros, FloatSpan workspace, ByteSpan code);
+float BiasOf(const CentroidTable& table, std::size_t i);
 
-// Lower bounds of ||q - c||^2 for the 32 centroids from 32 * block on. `prepared` is the query for
-// table.spec, query_norm_sqr = ||q||^2. What is not a number comes as -infinity.
-void BoundCentroids(const CentroidTable& table, const quant::PreparedQuery& prepared,
-                    float query_norm_sqr, std::size_t block, float lower[32]);
+// A vector whose nearest lists are wanted.
+struct CentroidQuery {
+    quant::PreparedQuery coarse;
+    quant::PreparedQuery fine;
+    float norm_sqr;
+};
+std::size_t CentroidQueryBytes(std::size_t padded_dim);
+// q [padded_dim]; epsilon: standard errors that bounds keep; memory [CentroidQueryBytes]
+CentroidQuery PrepareCentroidQuery(ConstFloatSpan q, float epsilon, ByteSpan memory);
+
+// Lower bounds of ||q - c||^2: from one bit for the 32 lists from 32 * block on, from four bits for
+// n <= 32 different lists in order of their numbers. What is not a number comes as -infinity.
+void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
+                 float lower[32]);
+void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
+               std::size_t n, float lower[32]);
+
+// What a list promises: about how near its nearest row is. A row with residual r lies at ||q - c||^2 +
+// ||r||^2 - 2 <q - c, r>. Where lists differ in spread, s^2 being the mean of ||r||^2, a tight list holds
+// near rows more often than a broad one with its centroid as near:
+//
+//   promise = b + s^2 - 2 reach sqrt(b) s,   b = max(||q - c||^2, reach^2 s^2)
+//
+// reach ||q - c|| s is about the largest <q - c, r> of a list's rows: the build measures the cosine of the
+// two, kappa, and of n normal variables the largest is near kappa sqrt(2 ln n). wordnet-384 (reach .39)
+// scans 15 rows of 100 less at any recall than in order of nearness, fashion-mnist (.68) the same number.
+struct Promise {
+    float reach;           // below 1; 0: nearness alone counts
+    const float* spreads;  // [lists, rounded up to a multiple of 32]
+};
+inline float PromiseOf(const Promise& promise, std::size_t list, float l2sqr) {
+    const float s = promise.spreads[list], least = promise.reach * s;
+    const float root = __builtin_sqrtf(l2sqr < least * least ? least * least : l2sqr) - least;
+    return root * root + (s * s - least * least);
+}
+
+// Lists in order of ||q - c||^2, less their bias if that is wanted, or of what they promise; found as
+// they are asked for.
+//
+//   while (!lists.NearestIsExact()) lists.Measured( ||q - centroid of lists.Nearest()||^2 );
+//   .. lists.Nearest() with lists.NearestL2Sqr() ..
+//   lists.Next();
+//
+// Lists whose bound of one bit is within a limit are in a heap, by their bound of four bits or, once
+// measured, by their distance. When the heap has none within the limit, the limit is raised. Lists
+// equally near come in order of their numbers.
+class ListOrder {
+  public:
+    static std::size_t Bytes(std::size_t lists);
+    // `expected`: how many lists will probably be taken. memory [Bytes(table.lists)], aligned for
+    // floats. Table, query and memory stay in use.
+    // promise: none with a bias.
+    void Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
+               const Promise& promise, std::size_t expected, ByteSpan memory);
+    std::size_t left() const { return left_; }
+
+    // REQUIRES: left() > 0. Is Nearest() the one that comes next? Else its distance has to be measured.
+    bool NearestIsExact();
+    std::uint32_t Nearest() const { return heap_[0].list(); }
+    void Measured(float l2sqr);
+    float NearestL2Sqr() const { return heap_[0].l2sqr; }
+    void Next();
+
+    // A list that will probably come soon.
+    static constexpr std::uint32_t kUnknown = 0xffffffffu;
+    std::uint32_t Likely() const { return size_ > 0 ? heap_[0].list() : kUnknown; }
+
+  private:
+    static constexpr std::size_t kSample = 256;
+    // The key sorts by order, then what is not exact first (it may turn out to be as near), then by
+    // number: one comparison where a heap of floats would take three.
+    struct Item {
+        std::uint64_t key;
+        float l2sqr;  // once exact
+        bool Before(const Item& o) const { return key < o.key; }
+        std::uint32_t list() const { return static_cast<std::uint32_t>(key) & ~kExact; }
+        bool exact() const { return (key & kExact) != 0; }
+    };
+    static constexpr std::uint32_t kExact = 0x80000000u;
+    static std::uint64_t Key(float order, std::uint32_t list, bool exact);
+    float Order(std::size_t list, float l2sqr) const {
+        if (biased_) return l2sqr - BiasOf(*table_, list);
+        return promise_.reach > 0 ? PromiseOf(promise_, list, l2sqr) : l2sqr;
+    }
+    void RaiseLimit();
+    void Enter(const std::uint32_t* lists, std::size_t n);
+
+    const CentroidTable* table_;
+    const CentroidQuery* query_;
+    bool biased_;
+    Promise promise_;
+    std::size_t left_;
+    std::size_t within_;  // about so many lists are within the next limit
+    float limit_;
+    Item* heap_;  // [lists]
+    std::size_t size_;
+    float* lower_;            // [blocks, 32] bounds of one bit, less the bias
+    std::uint32_t* waiting_;  // [blocks] lists that are not in the heap yet
+    float* sample_;           // [kSample] of the bounds
+    std::size_t sampled_;
+};
 
 }  // namespace quantvec::ivf

@@ -4,6 +4,9 @@
 // And the nodes of the centroid tree, a stream of nodes that do straddle pages:
 //
 //   | CentroidNode | padded_dim floats (code kind 1) |     child = list id at level 0
+//
+// And the codes of the centroids, in the order of the directory: a stream that is one table of
+// centroids.h.
 #pragma once
 
 #include "core/ivf/page.h"
@@ -25,7 +28,7 @@ struct ListEntry {
     std::uint32_t refine_last;
     std::uint32_t refine_contiguous;
     std::uint32_t successors[2];  // lists that took over, or 0
-    float radius;                 // largest distance of a row from the centroid; a hint
+    float spread;                 // root mean square distance of rows from the centroid; a hint
     ListState state;
     std::uint8_t reserved8[3];
     std::uint32_t reserved[7];

@@ -16,9 +16,10 @@ void ListScanner::BeginList(const BlockLayout& layout, const quant::PreparedQuer
 }
 
 void ListScanner::BeginPage(const std::uint8_t* page, std::uint32_t page_number,
-                            std::uint32_t only_at) {
+                            std::uint32_t only_at, const std::uint8_t* next) {
     const PageTail* tail = TailOf(page);
     page_ = page;
+    ahead_ = next ? next - page : 0;
     page_number_ = page_number;
     if (only_at != 0) {
         at_ = only_at;
@@ -44,7 +45,7 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
         const std::size_t left = code_bytes - consumed_;
         const std::size_t n = left < kPayloadEnd - at ? left : kPayloadEnd - at;
         q.ScanPiece(layout_->spec, *prepared_, consumed_, {page_ + at, n}, HeadAt(head_)->live,
-                    sums_);
+                    ahead_, sums_);
         consumed_ += n;
         if (consumed_ < code_bytes) return Result::kPageDone;
         pending_ = false;
@@ -69,7 +70,7 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
         n = room < code_bytes ? room : code_bytes;
         if (n > 0)
             q.ScanPiece(layout_->spec, *prepared_, 0, {page_ + codes_at, n}, HeadAt(head)->live,
-                        sums_);
+                        ahead_, sums_);
         at_ = static_cast<std::uint32_t>(codes_at + n);
         if (n == code_bytes) {
             Score(head, page_number_, offset, threshold, mask, block);

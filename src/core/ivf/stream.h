@@ -34,8 +34,10 @@ class ListScanner {
                    std::uint32_t list_id, std::uint64_t generation, float base);
 
     // The next page of the chain, share-locked until it is done. `only_at`: read just the block
-    // whose head is at this page offset (0: all).
-    void BeginPage(const std::uint8_t* page, std::uint32_t page_number, std::uint32_t only_at = 0);
+    // whose head is at this page offset (0: all). `next`: where the page after it may be, to be asked
+    // for meanwhile.
+    void BeginPage(const std::uint8_t* page, std::uint32_t page_number, std::uint32_t only_at = 0,
+                   const std::uint8_t* next = nullptr);
 
     // kBlock: `block` holds the next one. Rows outside `mask` are not selected.
     Result NextBlock(float threshold, std::uint32_t mask, ScoredBlock& block);
@@ -60,6 +62,7 @@ class ListScanner {
     std::uint64_t rows_scored_ = 0;
 
     const std::uint8_t* page_ = nullptr;
+    std::ptrdiff_t ahead_ = 0;  // from this page to the next
     std::uint32_t page_number_ = 0;
     std::uint32_t at_ = 0;           // offset of the next head on the page
     std::uint32_t blocks_left_ = 0;  // heads not yet read on the page

@@ -33,6 +33,47 @@ struct SplitDot {
     }
 };
 
+// kRows rows whose values of a step are values(row, i): a load of the query serves all of them.
+// Values less 128 are signed bytes, whose products with the query need no widening before; what is
+// taken from them is the same for all rows.
+template <std::size_t kRows, class Values>
+void DotSomeRows(const std::uint8_t* codes, std::size_t stride, const std::int8_t* hi,
+                 const std::int8_t* lo, std::size_t n, float* sums, Values values) {
+    int32x4_t high[kRows], low[kRows], high_query = vdupq_n_s32(0), low_query = vdupq_n_s32(0);
+    for (std::size_t r = 0; r < kRows; ++r) high[r] = low[r] = vdupq_n_s32(0);
+    // Two products of at most 128 * 64 fit 16 bits.
+    const auto add = [](int32x4_t sum, int8x16_t a, int8x16_t b) {
+        const int16x8_t products = vmull_s8(vget_low_s8(a), vget_low_s8(b));
+        return vpadalq_s16(sum, vmlal_high_s8(products, a, b));
+    };
+    for (std::size_t i = 0; i < n; i += 64)
+        for (std::size_t k = i; k < i + 64; k += 16) {
+            const int8x16_t hi16 = vld1q_s8(hi + k), lo16 = vld1q_s8(lo + k);
+            high_query = vpadalq_s16(high_query, vpaddlq_s8(hi16));
+            low_query = vpadalq_s16(low_query, vpaddlq_s8(lo16));
+            for (std::size_t r = 0; r < kRows; ++r) {
+                const int8x16_t value =
+                    vreinterpretq_s8_u8(veorq_u8(values(codes + r * stride, k), vdupq_n_u8(128)));
+                high[r] = add(high[r], value, hi16);
+                low[r] = add(low[r], value, lo16);
+            }
+        }
+    const std::int64_t taken =
+        128 * (std::int64_t{128} * vaddvq_s32(high_query) + vaddvq_s32(low_query));
+    for (std::size_t r = 0; r < kRows; ++r)
+        sums[r] += static_cast<float>(std::int64_t{128} * vaddvq_s32(high[r]) + vaddvq_s32(low[r]) +
+                                      taken);
+}
+
+template <class Values>
+void DotRows(const std::uint8_t* codes, std::size_t stride, std::size_t rows, const std::int8_t* hi,
+             const std::int8_t* lo, std::size_t n, float* sums, Values values) {
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        DotSomeRows<4>(codes + r * stride, stride, hi, lo, n, sums + r, values);
+    for (; r < rows; ++r) DotSomeRows<1>(codes + r * stride, stride, hi, lo, n, sums + r, values);
+}
+
 // Sums of 16 rows in 16 bits.
 struct RowSums {
     uint16x8_t first = vdupq_n_u16(0);
@@ -56,29 +97,21 @@ float32x4_t FromBfloat16(const std::uint16_t* p) {
 
 }  // namespace
 
-std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
-                   std::size_t n) {
-    SplitDot dot;
-    std::size_t i = 0;
-    for (; i + 16 <= n; i += 16) dot.Add(vld1q_u8(code + i), vld1q_s8(hi + i), vld1q_s8(lo + i));
-    std::int64_t total = dot.Total();
-    for (; i < n; ++i) total += code[i] * (128 * hi[i] + lo[i]);
-    return total;
+void DotU8(const std::uint8_t* codes, std::size_t stride, std::size_t rows, const std::int8_t* hi,
+           const std::int8_t* lo, std::size_t n, float* sums) {
+    DotRows(codes, stride, rows, hi, lo, n, sums,
+            [](const std::uint8_t* row, std::size_t i) { return vld1q_u8(row + i); });
 }
 
-std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
-                   const std::int8_t* lo, std::size_t n) {
+void DotU4(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+           const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
+           std::size_t n, float* sums) {
     const uint8x16_t table = vld1q_u8(levels);
-    SplitDot dot;
-    for (std::size_t i = 0; i < n; i += 64)
-        for (std::size_t k = i; k < i + 32; k += 16, code += 16) {
-            const uint8x16_t packed = vld1q_u8(code);
-            const uint8x16_t first = vqtbl1q_u8(table, vandq_u8(packed, vdupq_n_u8(15)));
-            const uint8x16_t second = vqtbl1q_u8(table, vshrq_n_u8(packed, 4));
-            dot.Add(first, vld1q_s8(hi + k), vld1q_s8(lo + k));
-            dot.Add(second, vld1q_s8(hi + k + 32), vld1q_s8(lo + k + 32));
-        }
-    return dot.Total();
+    DotRows(codes, stride, rows, hi, lo, n, sums, [=](const std::uint8_t* row, std::size_t i) {
+        const uint8x16_t packed = vld1q_u8(row + i / 64 * 32 + i % 32);
+        const uint8x16_t low = vandq_u8(packed, vdupq_n_u8(15));
+        return vqtbl1q_u8(table, i % 64 < 32 ? low : vshrq_n_u8(packed, 4));
+    });
 }
 
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
@@ -97,6 +130,29 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
         lower.AddTo(sums);
         upper.AddTo(sums + 16);
         groups -= chunk;
+    }
+}
+
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]) {
+    // What lies outside of 64 entries leaves vqtbx's first operand as it is.
+    const auto lookup = [](const std::uint8_t* table, uint8x16_t index) {
+        uint8x16_t found = vqtbl4q_u8(vld1q_u8_x4(table), index);
+        for (std::uint8_t k = 64; k != 0; k = static_cast<std::uint8_t>(k + 64))
+            found = vqtbx4q_u8(found, vld1q_u8_x4(table + k), vsubq_u8(index, vdupq_n_u8(k)));
+        return found;
+    };
+    // 256 entries of 255 are the most that 16 bits hold.
+    while (m > 0) {
+        const std::size_t chunk = m < 256 ? m : 256;
+        RowSums lower, upper;
+        for (std::size_t j = 0; j < chunk; ++j, codes += 32, tables += 256) {
+            lower.Add(lookup(tables, vld1q_u8(codes)));
+            upper.Add(lookup(tables, vld1q_u8(codes + 16)));
+        }
+        lower.AddTo(sums);
+        upper.AddTo(sums + 16);
+        m -= chunk;
     }
 }
 

@@ -22,26 +22,32 @@ float FromBfloat16(std::uint16_t half) {
 
 }  // namespace
 
-std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
-                   std::size_t n) {
-    std::int32_t high = 0, low = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        high += code[i] * hi[i];
-        low += code[i] * lo[i];
+void DotU8(const std::uint8_t* codes, std::size_t stride, std::size_t rows, const std::int8_t* hi,
+           const std::int8_t* lo, std::size_t n, float* sums) {
+    for (std::size_t r = 0; r < rows; ++r, codes += stride) {
+        std::int32_t high = 0, low = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            high += codes[i] * hi[i];
+            low += codes[i] * lo[i];
+        }
+        sums[r] += static_cast<float>(std::int64_t{128} * high + low);
     }
-    return std::int64_t{128} * high + low;
 }
 
-std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16], const std::int8_t* hi,
-                   const std::int8_t* lo, std::size_t n) {
-    std::int32_t high = 0, low = 0;
-    for (std::size_t i = 0; i < n; i += 64, code += 32, hi += 64, lo += 64)
-        for (std::size_t k = 0; k < 32; ++k) {
-            const std::int32_t first = levels[code[k] & 15], second = levels[code[k] >> 4];
-            high += first * hi[k] + second * hi[k + 32];
-            low += first * lo[k] + second * lo[k + 32];
-        }
-    return std::int64_t{128} * high + low;
+void DotU4(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+           const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
+           std::size_t n, float* sums) {
+    for (std::size_t r = 0; r < rows; ++r, codes += stride) {
+        std::int32_t high = 0, low = 0;
+        for (std::size_t i = 0; i < n; i += 64)
+            for (std::size_t k = i; k < i + 32; ++k) {
+                const std::uint8_t byte = codes[i / 2 + k - i];
+                const std::int32_t first = levels[byte & 15], second = levels[byte >> 4];
+                high += first * hi[k] + second * hi[k + 32];
+                low += first * lo[k] + second * lo[k + 32];
+            }
+        sums[r] += static_cast<float>(std::int64_t{128} * high + low);
+    }
 }
 
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
@@ -51,6 +57,12 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
             sums[j] += tables[codes[j] & 15];
             sums[j + 16] += tables[codes[j] >> 4];
         }
+}
+
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]) {
+    for (std::size_t j = 0; j < m; ++j, codes += 32, tables += 256)
+        for (std::size_t r = 0; r < 32; ++r) sums[r] += tables[codes[r]];
 }
 
 std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,

@@ -11,7 +11,7 @@ constinit const Kernels* active = &kScalarTable;
 }  // namespace
 
 // From the plainest to the best, which "auto" takes.
-std::size_t Runnable(const Kernels* out[4]) {
+std::size_t Runnable(const Kernels* out[kMostTables]) {
     std::size_t count = 0;
     out[count++] = &kScalarTable;
 #if defined(__x86_64__)
@@ -24,6 +24,7 @@ std::size_t Runnable(const Kernels* out[4]) {
                         __builtin_cpu_supports("avx512vnni");
     if (avx2) out[count++] = &kAvx2Table;
     if (avx512) out[count++] = &kAvx512Table;
+    if (avx512 && __builtin_cpu_supports("avx512vbmi")) out[count++] = &kAvx512VbmiTable;
 #elif defined(__aarch64__)
     out[count++] = &kNeonTable;
 #endif
@@ -35,7 +36,7 @@ const Kernels& Active() {
 }
 
 bool Select(const char* name) {
-    const Kernels* runnable[4];
+    const Kernels* runnable[kMostTables];
     const std::size_t count = Runnable(runnable);
     if (std::strcmp(name, "auto") == 0) {
         active = runnable[count - 1];

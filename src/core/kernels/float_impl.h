@@ -116,18 +116,24 @@ void TileScores(const float* const* rows, std::size_t n, const float* tile, cons
             ScoreStrip<Batch, 1>(rows + i, tile + c, norms + c, dim, scores + i * kTileColumns + c);
 }
 
-// A row stays in its lane, and its terms are added in order of j. One set of 32 / Batch::size sums
-// is enough: the lookups take longer than the latency of an addition.
+// 16 codewords at once; each in a lane of its own, in order of the dimensions.
 template <class Batch>
-void PqSums(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]) {
-    constexpr std::size_t kBatches = 32 / Batch::size;
-    Batch sum[kBatches];
-    for (std::size_t b = 0; b < kBatches; ++b)
-        sum[b] = Batch::load_unaligned(sums + b * Batch::size);
-    for (std::size_t j = 0; j < m; ++j, codes += 32, tables += 256)
+void PqProducts(const float* x, const float* book, std::size_t width, std::size_t ksub,
+                float* out) {
+    constexpr std::size_t kBatches = 16 / Batch::size;
+    for (std::size_t k = 0; k < ksub; k += 16) {
+        Batch sum[kBatches];
+        for (std::size_t b = 0; b < kBatches; ++b) sum[b] = Batch(0.0f);
+        for (std::size_t j = 0; j < width; ++j) {
+            const Batch value(x[j]);
+            for (std::size_t b = 0; b < kBatches; ++b) {
+                const float* words = book + j * ksub + k + b * Batch::size;
+                sum[b] = MulAdd(value, Batch::load_unaligned(words), sum[b]);
+            }
+        }
         for (std::size_t b = 0; b < kBatches; ++b)
-            sum[b] = sum[b] + Lookup<Batch>(tables, codes + b * Batch::size);
-    for (std::size_t b = 0; b < kBatches; ++b) sum[b].store_unaligned(sums + b * Batch::size);
+            sum[b].store_unaligned(out + k + b * Batch::size);
+    }
 }
 
 template <class Batch>

@@ -37,7 +37,7 @@ struct BlockScalars {
 inline constexpr std::size_t kTileColumns = 32;
 
 struct Kernels {
-    const char* name;  // "scalar", "avx2", "avx512", "neon"
+    const char* name;  // "scalar", "avx2", "avx512", "avx512vbmi", "neon"
 
     // ---- search class, float ----
     float (*l2sqr)(const float* a, const float* b, std::size_t n);          // sum (a-b)^2
@@ -51,10 +51,11 @@ struct Kernels {
     // as their distance from the row does.
     void (*tile_scores)(const float* const* rows, std::size_t n, const float* tile,
                         const float* norms, std::size_t dim, float* scores);
-    // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
-    // codeword of sub-quantizer j. tables [m, 256]. For each row,
-    // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
-    void (*pq_sums)(const std::uint8_t* codes, const float* tables, std::size_t m, float sums[32]);
+
+    // out[k] = <x, codeword k>. book [width, ksub]: the codewords lie side by side, as for pq_nearest;
+    // ksub a multiple of 16.
+    void (*pq_products)(const float* x, const float* book, std::size_t width, std::size_t ksub,
+                        float* out);
 
     // max |x[i]|, what is not a number left out; 0 for n = 0.
     float (*abs_max)(const float* x, std::size_t n);
@@ -79,20 +80,28 @@ struct Kernels {
                                 std::size_t width, std::size_t ksub);
 
     // ---- search class, integer: exact on every table ----
-    // sum code[i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n <= 16384.
-    std::int64_t (*dot_u8)(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,
-                           std::size_t n);
-    // 4-bit codes that stand for 16 levels. `code` holds n/64 groups of 64 dimensions in 32 bytes:
-    // byte k has dimension k in its low nibble and dimension k+32 in its high nibble. Returns
-    // sum levels[nibble i] * (128 * hi[i] + lo[i]); hi and lo in [-64, 63]; n % 64 == 0 and at most
-    // 16384.
-    std::int64_t (*dot_u4)(const std::uint8_t* code, const std::uint8_t levels[16],
-                           const std::int8_t* hi, const std::int8_t* lo, std::size_t n);
+    // Rows of bytes against one query. Row r begins at codes + r * stride; hi and lo in [-64, 63];
+    // n % 64 == 0 and at most 16384. For each row,
+    // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]), which is exact up to its one rounding
+    // to a float.
+    void (*dot_u8)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+                   const std::int8_t* hi, const std::int8_t* lo, std::size_t n, float* sums);
+    // The same for 4-bit codes that stand for 16 levels. A row holds n/64 groups of 64 dimensions in
+    // 32 bytes: byte k has dimension k in its low nibble and dimension k+32 in its high nibble;
+    // code[i] is levels[nibble i].
+    void (*dot_u4)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
+                   const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
+                   std::size_t n, float* sums);
     // 1-bit fast scan over a block of 32 rows. `codes` holds `groups` groups of 4 dimensions, 16
     // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables` holds
     // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.
     void (*fast_scan)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
                       std::uint32_t sums[32]);
+    // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
+    // codeword of sub-quantizer j. tables [m, 256]. For each row,
+    // sums[r] += sum over j of tables[256 * j + codes[32 * j + r]].
+    void (*pq_sums)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+                    std::uint32_t sums[32]);
     // Multi-bit refine dot. `planes` holds n/64 groups, each of `bits` planes of 8 bytes, least
     // significant plane first; bit k of a plane's little-endian 64-bit word is dimension 64*g+k.
     // Returns sum value[i] * (128 * hi[i] + lo[i]). n % 64 == 0, 1 <= bits <= 7.
@@ -129,6 +138,7 @@ const Kernels& Active();
 bool Select(const char* name);
 
 // All tables compiled in that this processor can run: out[0..returned). For the tests.
-std::size_t Runnable(const Kernels* out[4]);
+inline constexpr std::size_t kMostTables = 4;
+std::size_t Runnable(const Kernels* out[kMostTables]);
 
 }  // namespace quantvec::kernels

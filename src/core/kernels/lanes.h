@@ -123,15 +123,6 @@ xsimd::batch<float, Arch> Min(const xsimd::batch<float, Arch>& x,
 }
 #endif
 
-// Lane i is table[index[i]]. Not by the gather instructions: 32 lookups in L1 take 10 ns with
-// AVX2's, 12 ns with AVX-512's, and 6 to 7 ns with plain loads.
-template <class Batch>
-Batch Lookup(const float* table, const std::uint8_t* index) {
-    float lanes[Batch::size];
-    for (std::size_t i = 0; i < Batch::size; ++i) lanes[i] = table[index[i]];
-    return Batch::load_unaligned(lanes);
-}
-
 // The sum of lanes i, i + kStride, i + 2 * kStride, .. of kLanes, folded in halves: with kStride 1
 // the upper half is added to the lower, then the upper quarter, and so on.
 template <std::size_t kLanes, std::size_t kStride = 1>

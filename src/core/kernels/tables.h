@@ -8,12 +8,15 @@
 // define the same symbol.
 #define QV_DECLARE_CODE_KERNELS(isa)                                                            \
     namespace quantvec::kernels::isa {                                                          \
-    std::int64_t DotU8(const std::uint8_t* code, const std::int8_t* hi, const std::int8_t* lo,  \
-                       std::size_t n);                                                          \
-    std::int64_t DotU4(const std::uint8_t* code, const std::uint8_t levels[16],                 \
-                       const std::int8_t* hi, const std::int8_t* lo, std::size_t n);            \
+    void DotU8(const std::uint8_t* codes, std::size_t stride, std::size_t rows,                 \
+               const std::int8_t* hi, const std::int8_t* lo, std::size_t n, float* sums);       \
+    void DotU4(const std::uint8_t* codes, std::size_t stride, std::size_t rows,                 \
+               const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,     \
+               std::size_t n, float* sums);                                                     \
     void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,    \
                   std::uint32_t sums[32]);                                                      \
+    void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,           \
+                std::uint32_t sums[32]);                                                        \
     std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi, \
                            const std::int8_t* lo, std::size_t n);                               \
     void SubsetTables(const float* q, std::size_t groups, float inverse, float most,            \
@@ -31,26 +34,36 @@ QV_DECLARE_CODE_KERNELS(avx2)
 QV_DECLARE_CODE_KERNELS(avx512)
 QV_DECLARE_CODE_KERNELS(neon)
 
+// The table "avx512vbmi" has these, and all else from "avx512".
+namespace quantvec::kernels::avx512vbmi {
+void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
+              std::uint32_t sums[32]);
+void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
+            std::uint32_t sums[32]);
+}  // namespace quantvec::kernels::avx512vbmi
+
 namespace quantvec::kernels {
 
 // Defined where the processor family can have them.
 extern const Kernels kScalarTable;
 extern const Kernels kAvx2Table;
 extern const Kernels kAvx512Table;
+extern const Kernels kAvx512VbmiTable;
 extern const Kernels kNeonTable;
 
 }  // namespace quantvec::kernels
 
 // One table: the float bodies over Batch, the integer kernels of namespace isa. A macro, because a
 // function that builds it would be one more symbol compiled with the instruction set's flags.
-#define QV_KERNELS_TABLE(table_name, isa, Batch)                                                \
-    {                                                                                           \
-        .name = table_name, .l2sqr = L2Sqr<Batch>, .inner_product = InnerProduct<Batch>,        \
-        .l1 = L1<Batch>, .cosine_sums = CosineSums<Batch>, .tile_scores = TileScores<Batch>,    \
-        .pq_sums = PqSums<Batch>, .abs_max = AbsMax<Batch>, .hadamard = Hadamard<Batch>,        \
-        .butterfly = Butterfly<Batch>, .flip_scale = FlipScale<Batch>,                          \
-        .ordered_dot = OrderedDot<Batch>, .pq_nearest = PqNearest<Batch>, .dot_u8 = isa::DotU8, \
-        .dot_u4 = isa::DotU4, .fast_scan = isa::FastScan, .dot_planes = isa::DotPlanes,         \
-        .subset_tables = isa::SubsetTables, .split_query = isa::SplitQuery,                     \
-        .bound_block = isa::BoundBlock, .masked_min = isa::MaskedMin,                           \
+#define QV_KERNELS_TABLE(table_name, isa, Batch)                                                 \
+    {                                                                                            \
+        .name = table_name, .l2sqr = L2Sqr<Batch>, .inner_product = InnerProduct<Batch>,         \
+        .l1 = L1<Batch>, .cosine_sums = CosineSums<Batch>, .tile_scores = TileScores<Batch>,     \
+        .pq_products = PqProducts<Batch>, .abs_max = AbsMax<Batch>, .hadamard = Hadamard<Batch>, \
+        .butterfly = Butterfly<Batch>, .flip_scale = FlipScale<Batch>,                           \
+        .ordered_dot = OrderedDot<Batch>, .pq_nearest = PqNearest<Batch>, .dot_u8 = isa::DotU8,  \
+        .dot_u4 = isa::DotU4, .fast_scan = isa::FastScan, .pq_sums = isa::PqSums,                \
+        .dot_planes = isa::DotPlanes, .subset_tables = isa::SubsetTables,                        \
+        .split_query = isa::SplitQuery, .bound_block = isa::BoundBlock,                          \
+        .masked_min = isa::MaskedMin,                                                            \
     }

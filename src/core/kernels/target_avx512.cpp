@@ -1,4 +1,4 @@
-// The table "avx512": AVX-512 F, CD, BW, DQ, VL and VNNI.
+// The tables "avx512": AVX-512 F, CD, BW, DQ, VL and VNNI, and "avx512vbmi", which has VBMI besides.
 #if defined(__x86_64__)
 
 // GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then
@@ -16,7 +16,14 @@ namespace quantvec::kernels {
 
 using Avx512Batch = xsimd::batch<float, xsimd::avx512bw>;
 
-constinit const Kernels kAvx512Table = QV_KERNELS_TABLE("avx512", avx512, Avx512Batch);
+constexpr Kernels kAvx512Table = QV_KERNELS_TABLE("avx512", avx512, Avx512Batch);
+constinit const Kernels kAvx512VbmiTable = [] {
+    Kernels table = kAvx512Table;
+    table.name = "avx512vbmi";
+    table.fast_scan = avx512vbmi::FastScan;
+    table.pq_sums = avx512vbmi::PqSums;
+    return table;
+}();
 
 }  // namespace quantvec::kernels
 

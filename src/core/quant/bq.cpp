@@ -180,7 +180,7 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
 }
 
 void Bq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
-                   ConstByteSpan piece, std::uint32_t, float sums[32]) const {
+                   ConstByteSpan piece, std::uint32_t, std::ptrdiff_t, float sums[32]) const {
     const kernels::Kernels& k = kernels::Active();
     const std::uint8_t* tables = prepared.tables.data() + begin;
     std::uint32_t add[32] = {};

@@ -14,16 +14,6 @@ const float* Book(const Spec& spec, std::size_t j) {
     return spec.books + PqBegin(spec, j) * PqWords(spec);
 }
 
-// out[k] = <q_j, codeword k>
-void Products(const Spec& spec, std::size_t j, const float* query, float* out) {
-    const std::size_t words = PqWords(spec);
-    const float* book = Book(spec, j);
-    const float* q = query + PqBegin(spec, j);
-    for (std::size_t k = 0; k < words; k++) out[k] = 0;
-    for (std::size_t i = 0; i < Width(spec, j); i++)
-        for (std::size_t k = 0; k < words; k++) out[k] += q[i] * book[i * words + k];
-}
-
 void NormsOf(std::size_t width, std::size_t words, const float* book, float* norms) {
     for (std::size_t k = 0; k < words; k++) norms[k] = 0;
     for (std::size_t i = 0; i < width; i++)
@@ -96,65 +86,58 @@ void Pq::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpa
 
 void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery& prepared) const {
-    prepared.tables = memory.subspan(0, QueryBytes(spec));
-    prepared.total = 0;
-    prepared.tighten = Tighten(spec, epsilon);
+    const std::size_t words = PqWords(spec);
     const auto m = static_cast<float>(spec.m);
-    std::memset(memory.data(), 0, QueryBytes(spec));
-    if (spec.bits == 8) {
-        float largest = 0;
-        for (std::size_t j = 0; j < spec.m; j++) {
-            float* table = reinterpret_cast<float*>(memory.data()) + j * 256;
-            Products(spec, j, query.data(), table);
-            for (std::size_t k = 0; k < 256; k++) {
-                const float a = __builtin_fabsf(table[k]);
-                if (a > largest) largest = a;
-            }
-        }
-        prepared.unit = 1;
-        prepared.shift = 0;
-        prepared.round_error = m * largest * 1e-6f;  // float sums in any order
-        return;
-    }
+    std::memset(memory.data(), 0, TableBytes(spec));
+    prepared.tables = memory.subspan(0, TableBytes(spec));
+    // Products, of each sub-quantizer above the least of its own; then in steps of one unit.
+    float* products = reinterpret_cast<float*>(memory.data() + TableBytes(spec));
     float widest = 0, shift = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        const float inverse = widest > 0 ? 255.0f / widest : 0.0f;
-        for (std::size_t j = 0; j < spec.m; j++) {
-            float table[16], low = __builtin_inff(), high = -__builtin_inff();
-            Products(spec, j, query.data(), table);
-            for (float t : table) {
-                if (t < low) low = t;
-                if (t > high) high = t;
+    for (std::size_t j = 0; j < spec.m; j++) {
+        float* table = products + j * words;
+        kernels::Active().pq_products(&query[PqBegin(spec, j)], Book(spec, j), Width(spec, j),
+                                      words, table);
+        float low[16], high[16];
+        for (std::size_t i = 0; i < 16; i++) low[i] = high[i] = table[i];
+        for (std::size_t k = 16; k < words; k += 16)
+            for (std::size_t i = 0; i < 16; i++) {
+                low[i] = table[k + i] < low[i] ? table[k + i] : low[i];
+                high[i] = table[k + i] > high[i] ? table[k + i] : high[i];
             }
-            if (pass == 0) {
-                if (high - low > widest) widest = high - low;
-                shift += low;
-                continue;
-            }
-            for (std::size_t k = 0; k < 16; k++) {
-                float v = (table[k] - low) * inverse + 0.5f;
-                if (!(v <= 255.0f)) v = 255.0f;
-                memory[j * 16 + k] = static_cast<std::uint8_t>(v > 0 ? v : 0.0f);
-            }
+        for (std::size_t i = 1; i < 16; i++) {
+            low[0] = low[i] < low[0] ? low[i] : low[0];
+            high[0] = high[i] > high[0] ? high[i] : high[0];
         }
+        for (std::size_t k = 0; k < words; k++) table[k] -= low[0];
+        widest = high[0] - low[0] > widest ? high[0] - low[0] : widest;
+        shift += low[0];
+    }
+    const float inverse = widest > 0 ? 255.0f / widest : 0.0f;
+    std::uint8_t* tables = memory.data();
+    const std::size_t entries = spec.m * words;
+    for (std::size_t i = 0; i < entries; i++) {
+        // (What is not a number becomes 255.)
+        const float v = products[i] * inverse + 0.5f;
+        tables[i] = static_cast<std::uint8_t>(static_cast<int>(v < 255.0f ? v : 255.0f));
     }
     prepared.unit = widest / 255.0f;
     prepared.shift = shift;
+    prepared.total = 0;
     const float hard = m * prepared.unit / 2;
     const float spread = epsilon * prepared.unit * __builtin_sqrtf(m / 12);
     prepared.round_error = spread < hard ? spread : hard;
+    prepared.tighten = Tighten(spec, epsilon);
 }
 
 void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
-                   ConstByteSpan piece, std::uint32_t, float sums[32]) const {
+                   ConstByteSpan piece, std::uint32_t, std::ptrdiff_t, float sums[32]) const {
     const kernels::Kernels& k = kernels::Active();
-    if (spec.bits == 8) {
-        const auto* tables = reinterpret_cast<const float*>(prepared.tables.data());
-        k.pq_sums(piece.data(), tables + begin / 32 * 256, piece.size() / 32, sums);
-        return;
-    }
+    const std::uint8_t* tables = prepared.tables.data();
     std::uint32_t add[32] = {};
-    k.fast_scan(piece.data(), prepared.tables.data() + begin, piece.size() / 16, add);
+    if (spec.bits == 8)
+        k.pq_sums(piece.data(), tables + begin * 8, piece.size() / 32, add);
+    else
+        k.fast_scan(piece.data(), tables + begin, piece.size() / 16, add);
     for (int i = 0; i < 32; i++) sums[i] += static_cast<float>(add[i]);
 }
 

@@ -21,15 +21,18 @@
 //
 //   shrunk = f estimate + (1 - f) ||q - c||^2 + error^2 / (alpha + sqrt(alpha))
 //
-// Codes alone, recall@10 as it is and shrunk, in numpy: wordnet-384 with 48 bytes .780 and .790, with 32
-// .693 and .708; fashion-mnist with 98 bytes .892 and .909, with 32 .704 and .789.
+// README.md says what that gains.
 //
 //   bits 8   row      m bytes
 //            block    32 bytes for each sub-quantizer (m rounded up to 2): byte r is row r's codeword
-//            query    256 floats for each sub-quantizer
+//            query    256 bytes for each sub-quantizer
 //   bits 4   row      (m + 1) / 2 bytes, sub-quantizer j in nibble j % 2 of byte j / 2
 //            block    16 bytes for each sub-quantizer (m rounded up to 4), as bq's nibbles (bq.h)
 //            query    16 bytes for each sub-quantizer
+//
+// A byte of the query's tables is one 255th of the widest range that the products of a sub-quantizer
+// have. The rounding is about a hundredth of the code's own error, and the tables stay in the first
+// cache (as floats they took 26 ns a row of 96 bytes in the place of 4).
 //
 //   books    for each sub-quantizer j: [width(j), 2^bits] floats, so that a vector register runs
 //            over codewords; in all padded_dim * 2^bits floats
@@ -58,7 +61,7 @@ class Pq final : public Quantizer {
     }
     std::size_t RefineRowBytes(const Spec&) const override { return 0; }
     std::size_t QueryBytes(const Spec& spec) const override {
-        return spec.bits == 8 ? RoundUp(spec.m, 2) * 1024 : RoundUp(spec.m, 4) * 16;
+        return TableBytes(spec) + spec.m * PqWords(spec) * sizeof(float);
     }
     std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
         return slots == 0 ? 0 : BlockCodeBytes(spec);
@@ -71,10 +74,16 @@ class Pq final : public Quantizer {
     void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
-                   std::uint32_t live, float sums[32]) const override;
+                   std::uint32_t live, std::ptrdiff_t ahead, float sums[32]) const override;
     float Shrunk(float base, float estimate, float scale, float error) const override;
     Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
                     const std::uint8_t* refine) const override;
+
+  private:
+    // Of the query, before the floats from which they are made.
+    static std::size_t TableBytes(const Spec& spec) {
+        return RoundUp(spec.m, spec.bits == 8 ? 2 : 4) * PqWords(spec);
+    }
 };
 
 // ||codeword||^2 of every codeword: norms [m, 2^bits]. The same bits on every machine.

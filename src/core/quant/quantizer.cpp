@@ -58,8 +58,11 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     // carries their rounding.
     const float ee = exact * exact * gg - rr;
     const float across = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
-    const float along = __builtin_fabsf(alpha / exact - 1) * __builtin_sqrtf(rr) *
-                        __builtin_sqrtf(static_cast<float>(n - 1)) / kParallelEpsilon;
+    const float part = __builtin_fabsf(alpha / exact - 1);
+    const float usual =
+        part * __builtin_sqrtf(rr) * __builtin_sqrtf(static_cast<float>(n - 1)) / kParallelEpsilon;
+    const float whole = part * exact * __builtin_sqrtf(gg);
+    const float along = usual > whole ? usual : whole;
     const float add = rr + 2 * alpha * cg - WithSlack(norm_sqr);
     const float error = across + along;
     if (!__builtin_isfinite(alpha) || !__builtin_isfinite(add) || !__builtin_isfinite(error))

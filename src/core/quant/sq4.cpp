@@ -149,21 +149,16 @@ void Sq4::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, By
 }
 
 void Sq4::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
-                    ConstByteSpan piece, std::uint32_t live, float sums[32]) const {
-    const kernels::Kernels& k = kernels::Active();
+                    ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
+                    float sums[32]) const {
     const std::size_t row_bytes = spec.padded_dim / 2;
-    const std::size_t end = begin + piece.size();
-    for (std::size_t at = begin; at < end;) {
-        const std::size_t row = at / row_bytes;
-        const std::size_t row_end = (row + 1) * row_bytes < end ? (row + 1) * row_bytes : end;
-        if (live >> row & 1u) {
-            const std::size_t j = 2 * (at - row * row_bytes);
-            sums[row] +=
-                static_cast<float>(k.dot_u4(&piece[at - begin], TableOf(spec).level,
-                                            &prepared.hi[j], &prepared.lo[j], 2 * (row_end - at)));
-        }
-        at = row_end;
-    }
+    ScanRows(row_bytes, begin, piece, live, ahead, sums,
+             [&](const std::uint8_t* codes, std::size_t rows, std::size_t from, std::size_t bytes,
+                 float* row_sums) {
+                 kernels::Active().dot_u4(codes, row_bytes, rows, TableOf(spec).level,
+                                          &prepared.hi[2 * from], &prepared.lo[2 * from], 2 * bytes,
+                                          row_sums);
+             });
 }
 
 Estimate Sq4::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {

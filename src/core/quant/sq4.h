@@ -42,7 +42,7 @@ class Sq4 final : public Quantizer {
     void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
-                   std::uint32_t live, float sums[32]) const override;
+                   std::uint32_t live, std::ptrdiff_t ahead, float sums[32]) const override;
     Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
                     const std::uint8_t* refine) const override;
 };

@@ -59,20 +59,14 @@ void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, By
 }
 
 void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
-                    ConstByteSpan piece, std::uint32_t live, float sums[32]) const {
-    const kernels::Kernels& k = kernels::Active();
-    const std::size_t n = spec.padded_dim;
-    const std::size_t end = begin + piece.size();
-    for (std::size_t at = begin; at < end;) {
-        const std::size_t row = at / n;
-        const std::size_t row_end = (row + 1) * n < end ? (row + 1) * n : end;
-        if (live >> row & 1u) {
-            const std::size_t j = at - row * n;
-            sums[row] += static_cast<float>(
-                k.dot_u8(&piece[at - begin], &prepared.hi[j], &prepared.lo[j], row_end - at));
-        }
-        at = row_end;
-    }
+                    ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
+                    float sums[32]) const {
+    ScanRows(spec.padded_dim, begin, piece, live, ahead, sums,
+             [&](const std::uint8_t* codes, std::size_t rows, std::size_t from, std::size_t bytes,
+                 float* row_sums) {
+                 kernels::Active().dot_u8(codes, spec.padded_dim, rows, &prepared.hi[from],
+                                          &prepared.lo[from], bytes, row_sums);
+             });
 }
 
 Estimate Sq8::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {

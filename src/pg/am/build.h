@@ -81,7 +81,10 @@ struct Build {
     double* heap_tuples;         // [team]
     double* index_tuples;        // [team]
     std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
-    float* radius;               // [team, lists], squared; in the end the first has the largest
+    double*
+        distances;    // [team, lists] sums of rows' squared distances; in the end the first has all
+    double* cosines;  // [team] sums of squared cosines of residuals with ways to other lists
+    std::uint64_t* cosine_rows;  // [team]
     bool* broken_hot_chain;      // [team]
 
     Tuplesortstate* sort;

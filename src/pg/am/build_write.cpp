@@ -4,6 +4,7 @@
 
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
+#include "pg/am/lists.h"
 
 namespace quantvec::pg {
 
@@ -69,6 +70,38 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
     }
 }
 
+// Of what lists promise (ivf/centroids.h).
+float ListReach(const Build& b) {
+    // The cosine with ways to lists at random is measured; queries meet nearer ones, whose is larger.
+    constexpr double kNearer = 1.15;
+    // From here on the rows of a list fill the space between centroids, and nearness alone counts.
+    constexpr double kMost = 0.85;
+    const auto measured = static_cast<double>(b.cosine_rows[0]);
+    if (b.lists < 2 || measured < 100) return 0;
+    const double kappa = std::sqrt(b.cosines[0] / measured);
+    const double rows =
+        Max(2.0, static_cast<double>(b.index_tuples[0]) / static_cast<double>(b.lists));
+    const double reach = kNearer * kappa * std::sqrt(2 * std::log(rows));
+    return reach <= kMost ? static_cast<float>(reach) : 0;
+}
+
+// The codes of the centroids: a sixth of the memory of the centroids themselves at most.
+void WriteCodes(Build& b, BlockNumber first) {
+    CentroidCoder coder = BeginCoding(b.model, b.padded);
+    ivf::CentroidTable table = AllocateTable(b.lists, b.padded);
+    for (std::size_t i = 0; i < b.lists; i++) {
+        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
+        CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded});
+    }
+    ChainWriter codes(b.index, b.fork, first);
+    const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);
+    for (std::size_t at = 0; at < bytes; at += ivf::kPayloadBytes) {
+        CHECK_FOR_INTERRUPTS();
+        codes.Write(table.bias + at, Min(ivf::kPayloadBytes, bytes - at));
+    }
+    pfree(table.bias);
+}
+
 }  // namespace
 
 void WriteIndex(Build& b) {
@@ -105,6 +138,7 @@ void WriteIndex(Build& b) {
     meta.levels = b.layout.spec.levels;
     meta.pq_m = b.layout.spec.m;
     meta.error_spread = b.layout.spec.spread;
+    meta.list_reach = ListReach(b);
     meta.rotation = b.model.basis ? RotationKind::kHadamard4Basis : RotationKind::kHadamard4;
     meta.trained = b.trained;
     meta.segment_count = 1;
@@ -129,6 +163,7 @@ void WriteIndex(Build& b) {
     meta.centroids =
         part(ivf::PageKind::kCentroid,
              std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
+    meta.coarse = part(ivf::PageKind::kCentroid, ivf::CentroidTableBytes(b.lists, b.padded));
     meta.directory = part(ivf::PageKind::kDirectory, std::uint64_t{lists} * sizeof(ivf::ListEntry));
 
     ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
@@ -136,6 +171,7 @@ void WriteIndex(Build& b) {
     if (b.books) ChainWriter(b.index, b.fork, meta.codebooks.first).Write(b.books, book_bytes);
     if (b.model.basis)
         ChainWriter(b.index, b.fork, meta.basis.first).Write(b.model.basis, basis_bytes);
+    WriteCodes(b, meta.coarse.first);
     ChainWriter centroids(b.index, b.fork, meta.centroids.first);
     ChainWriter directory(b.index, b.fork, meta.directory.first);
 
@@ -165,7 +201,9 @@ void WriteIndex(Build& b) {
                 ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
             entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;
         }
-        entry.radius = std::sqrt(b.radius[i]);
+        if (entry.rows > 0)
+            entry.spread =
+                static_cast<float>(std::sqrt(b.distances[i] / static_cast<double>(entry.rows)));
         entry.state = ivf::ListState::kActive;
         directory.Write(&entry, sizeof entry);
         WriteList(b, entry, slot, block, refine, &done);

@@ -34,7 +34,7 @@ struct Check {
     Relation table;
     bool with_table;  // heapallindexed
     MetaPage meta;
-    const Model* model;
+    Model* model;
     BlockNumber pages;        // of the index, as far as known
     BlockNumber table_pages;  // the same of the table
     CheckCounts counts;
@@ -79,7 +79,7 @@ void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_
 void CheckCovered(const Check& c, const PageCopy& page, std::size_t end);
 // Walks the lists and then all pages by number, and leaves the live slots of this round in c.rows.
 void WalkPages(Check& c);
-// Where list number `list` has a live slot for a row, from place number `skip` on.
+// Where list number `list` has a live slot for a row; `skip`: so many of them are passed over.
 struct SlotPlace {
     BlockNumber page;  // InvalidBlockNumber: nowhere
     std::size_t at;    // offset of the block's head

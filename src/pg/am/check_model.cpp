@@ -1,4 +1,5 @@
-// The metapage, and the chains that it names: mean, codebooks, basis, centroids, directory.
+// The metapage, and the chains that it names: mean, codebooks, basis, centroids and their codes,
+// directory.
 #include "pg/am/check.h"
 #include "pg/error.h"
 
@@ -40,9 +41,9 @@ void CheckPart(Check& c, const PartPointer& part, ivf::PageKind kind, std::uint6
         if (at < c.first_pages && Reached(c, at))
             ReportCorruption(c.index, at, "the page belongs to two chains");
         CopyPage(c, at, {kind, 0, part.generation}, ordinal, from, page);
-        // Entries are found by their place.
-        if (kind == ivf::PageKind::kDirectory && at != part.first + ordinal)
-            ReportCorruption(c.index, at, "the directory is not in one run of pages");
+        // Entries and centroids are found by their place.
+        if (kind != ivf::PageKind::kModel && at != part.first + ordinal)
+            ReportCorruption(c.index, at, "a chain of the model is not in one run of pages");
         if (kind != ivf::PageKind::kDirectory && page.tail().crc != PayloadCrc(page.bytes()))
             ReportCorruption(c.index, at, "the checksum of the model does not match");
         const std::uint64_t here = Min(bytes, std::uint64_t{ivf::kPayloadBytes});
@@ -52,6 +53,30 @@ void CheckPart(Check& c, const PartPointer& part, ivf::PageKind kind, std::uint6
         at = page.tail().next;
     }
     if (at != ivf::kNoPage) ReportCorruption(c.index, from, "a chain of the model is too long");
+}
+
+// Each entry of the directory is of the list that the centroid at its place names.
+void CheckNodes(Check& c) {
+    const std::size_t node_bytes = sizeof(ivf::CentroidNode) + c.meta.padded_dim * sizeof(float);
+    static_assert(ivf::kPayloadBytes % sizeof(ivf::CentroidNode) == 0, "none straddles pages");
+    PageCopy page;
+    page.number = InvalidBlockNumber;
+    for (std::uint32_t list = 0; list < c.meta.lists; list++) {
+        const std::size_t at = list * node_bytes;
+        const auto ordinal = static_cast<std::uint32_t>(at / ivf::kPayloadBytes);
+        const BlockNumber number = c.meta.centroids.first + ordinal;
+        if (page.number != number)
+            CopyPage(c, number, {ivf::PageKind::kCentroid, 0, c.meta.centroids.generation}, ordinal,
+                     kMetaPage, page);
+        ivf::CentroidNode node;
+        memcpy(&node, page.bytes() + ivf::kPayloadAt + at % ivf::kPayloadBytes, sizeof node);
+        // The centroids have a checksum.
+        if (node.child != c.model->entries[list].list_id)
+            ReportCorruption(c.index, PlaceOfEntry(*c.model, list).page,
+                             "centroids and directory do not match");
+        if (node.level != 0 || node.code != ivf::CentroidCode::kFloat)
+            ReportCorruption(c.index, number, "a centroid is of an unknown kind");
+    }
 }
 
 }  // namespace
@@ -74,9 +99,11 @@ void CheckModel(Check& c) {
         CheckPart(c, meta.basis, ivf::PageKind::kModel, padded * padded * sizeof(float));
     CheckPart(c, meta.centroids, ivf::PageKind::kCentroid,
               lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
+    CheckPart(c, meta.coarse, ivf::PageKind::kCentroid, ivf::CentroidTableBytes(lists, padded));
     CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
     // The checksums are right, so it may be one that this backend has read before.
     c.model = AcquireModel(c.index, CurrentMemoryContext);
+    CheckNodes(c);
 }
 
 }  // namespace quantvec::pg

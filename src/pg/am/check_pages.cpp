@@ -78,7 +78,7 @@ void CheckEntry(const Check& c, std::uint32_t list, const ivf::ListEntry& e) {
     const bool sound = e.generation != 0 && e.centroid_epoch == c.meta.centroids.generation &&
                        e.state == ivf::ListState::kActive && e.list_id < c.meta.next_list_id &&
                        e.successors[0] == 0 && e.successors[1] == 0 && e.scan_contiguous >= 1 &&
-                       e.radius >= 0 && (e.refine_first != ivf::kNoPage) == refined &&
+                       !(e.spread < 0) && (e.refine_first != ivf::kNoPage) == refined &&
                        (e.refine_last != ivf::kNoPage) == refined &&
                        (e.refine_contiguous >= 1) == refined;
     if (!sound)
@@ -460,24 +460,24 @@ void WalkPages(Check& c) {
 SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std::size_t skip) {
     const ivf::BlockLayout& layout = c.model->layout;
     const ivf::ListEntry entry = ReadEntry(c.index, *c.model, list);
-    for (BlockNumber at = entry.scan_first; at != ivf::kNoPage;) {
-        CHECK_FOR_INTERRUPTS();
-        LockedPage page = LockPage(c.index, at, Access::kShare, ScanOwner(entry));
-        const ivf::PageTail& tail = page.tail();
-        for (std::size_t i = 0; i < tail.blocks; i++) {
+    BlockNumber from = PlaceOfEntry(*c.model, list).page, at = entry.scan_first;
+    PageCopy page;
+    for (std::uint32_t ordinal = 0; at != ivf::kNoPage; ordinal++) {
+        CopyPage(c, at, ScanOwner(entry), ordinal, from, page);
+        for (std::size_t i = 0; i < page.tail().blocks; i++) {
             const std::size_t head_at =
-                tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+                page.tail().first_block + i * (layout.head_bytes + layout.code_bytes);
             if (head_at + ivf::kPrefixBytes > ivf::kPayloadEnd) break;
-            const std::uint8_t* block = page.bytes + head_at;
+            const std::uint8_t* block = page.bytes() + head_at;
             for (std::uint32_t live = ivf::HeadAt(block)->live; live != 0; live &= live - 1) {
                 const auto slot = static_cast<std::uint32_t>(__builtin_ctz(live));
-                if (PointerNumber(ivf::PointersOf(block)[slot]) != pointer || skip-- > 0) continue;
-                UnlockPage(page);
-                return {at, head_at, slot};
+                if (PointerNumber(ivf::PointersOf(block)[slot]) != pointer) continue;
+                if (skip == 0) return {at, head_at, slot};
+                skip--;
             }
         }
-        at = tail.next;
-        UnlockPage(page);
+        from = at;
+        at = page.tail().next;
     }
     return {InvalidBlockNumber, 0, 0};
 }

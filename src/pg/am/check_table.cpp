@@ -8,7 +8,6 @@
 // lists only, and distances may round otherwise on another processor); its code there is exact.
 //
 // A row that the snapshot sees keeps its line pointer, so no VACUUM clears its entry while we look.
-#include "core/ivf/kmeans.h"
 #include "pg/am/am.h"
 #include "pg/am/check.h"
 #include "pg/error.h"
@@ -42,6 +41,7 @@ struct TableWalk {
     MemoryContext row_context;
     float* vector;     // [padded]
     float* workspace;  // [padded]
+    float* centroid;   // [padded]
     quant::EncodedRow row;
 };
 
@@ -79,8 +79,8 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
                          psprintf("row (%u,%u) of the table is not in it", block, offset));
     if (indexable) {
         EncodeIntoList(c.model->layout, norm_sqr,
-                       {c.model->centroids + seen->list * padded, padded}, {w.vector, padded},
-                       {w.workspace, padded}, w.row);
+                       CentroidOf(c.index, *c.model, seen->list, {w.centroid, padded}),
+                       {w.vector, padded}, {w.workspace, padded}, w.row);
         c.counts.table_rows++;
     }
     if (seen && (!indexable || CodeCrc(w.row.factors, w.row.code, w.row.refine) != seen->crc)) {
@@ -124,6 +124,7 @@ void CheckTable(Check& c, Snapshot snapshot) {
     w.row_context = AllocSetContextCreate(context, "quantvec check row", ALLOCSET_DEFAULT_SIZES);
     w.vector = static_cast<float*>(palloc(padded * sizeof(float)));
     w.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
+    w.centroid = static_cast<float*>(palloc(padded * sizeof(float)));
     w.row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)), layout.scan_row_bytes};
     w.row.refine = {static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u))),
                     layout.refine_row_bytes};

@@ -10,9 +10,9 @@
 //
 // Until step 4 nothing is visible; what a crash leaves behind is overwritten by the next insert.
 // Locks are taken in the order: head's page, later scan pages, refine pages, directory.
-#include "core/ivf/kmeans.h"
 #include "core/kernels/kernels.h"
 #include "pg/am/am.h"
+#include "pg/am/lists.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -26,6 +26,7 @@ struct InsertState {
     MemoryContext row_context;
     float* vector;
     float* workspace;
+    float* centroid;
     quant::EncodedRow row;
 };
 
@@ -41,6 +42,7 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
     const std::size_t padded = state->model->meta.padded_dim;
     state->vector = static_cast<float*>(palloc(padded * sizeof(float)));
     state->workspace = static_cast<float*>(palloc(padded * sizeof(float)));
+    state->centroid = static_cast<float*>(palloc(padded * sizeof(float)));
     state->row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)),
                        layout.scan_row_bytes};
     state->row.refine = {static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u))),
@@ -48,6 +50,14 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
     MemoryContextSwitchTo(old);
     info->ii_AmCache = state;
     return state;
+}
+
+// The nearest list, the first of several: what measuring all would find.
+std::uint32_t NearestList(Relation index, Model& model, ConstFloatSpan vector) {
+    if (model.meta.lists == 1) return 0;
+    NearLists near;
+    BeginNear(near, index, model, vector, kInsertListEpsilon, ListsBy::kNearest, 1);
+    return TakeNearest(near).list;
 }
 
 // One list while a row goes into it.
@@ -309,16 +319,11 @@ bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Rela
     const ConstFloatSpan raw = state->opclass->values(values[0]);
     CheckExpectedDim(static_cast<int>(model.meta.dim), static_cast<int>(raw.size()));
     if (Transform(model, raw, {state->vector, padded})) {
-        float distance;
-        const std::size_t list =
-            model.meta.lists > 1
-                ? ivf::Nearest(state->vector, model.centroids, model.meta.lists, padded, &distance)
-                : 0;
+        const std::uint32_t list = NearestList(index, model, {state->vector, padded});
         EncodeIntoList(model.layout, NormTerm(*state->opclass, raw),
-                       {model.centroids + list * padded, padded}, {state->vector, padded},
-                       {state->workspace, padded}, state->row);
-        Appender appender = {index, model, static_cast<std::uint32_t>(list), model.entries[list],
-                             model.layout};
+                       CentroidOf(index, model, list, {state->centroid, padded}),
+                       {state->vector, padded}, {state->workspace, padded}, state->row);
+        Appender appender = {index, model, list, model.entries[list], model.layout};
         appender.Append({tid->ip_blkid.bi_hi, tid->ip_blkid.bi_lo, tid->ip_posid}, state->row);
     }
     MemoryContextSwitchTo(old);

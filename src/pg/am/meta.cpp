@@ -6,6 +6,7 @@
 #include "core/quant/basis.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
+#include "pg/am/lists.h"
 #include "pg/am/options.h"
 #include "pg/error.h"
 
@@ -13,9 +14,13 @@ namespace quantvec::pg {
 
 namespace {
 
-// Models that no scan uses are kept up to this size in all. A model of 1,000 lists at 768
-// dimensions has 3 MB; reading it again costs about a millisecond.
+// Models that no scan uses are kept up to this size in all. Of 1,000 lists at 768 dimensions a model
+// has 0.6 MB and at most 3 MB of centroids, of 65,536 lists 40 MB.
 constexpr std::size_t kCacheBytes = 256 * 1024 * 1024;
+
+// Centroids are kept by the backend if all of them have no more than this, and else read from their
+// pages whenever they are wanted.
+constexpr std::size_t kKeptCentroidBytes = 8 * 1024 * 1024;
 
 // Inner product: the order does not depend on the length of the query, but the bounds do. A query
 // shorter than the rows makes them loose (their share of <q, r> falls), one that is longer by 1e5 or
@@ -65,6 +70,14 @@ struct PartReader {
     std::size_t at = ivf::kPayloadEnd;
     PGAlignedBlock copy;
 
+    // Goes to a position in a part that was laid out in one run of pages. Only before the first Read.
+    void Seek(std::size_t position) {
+        ordinal = static_cast<std::uint32_t>(position / ivf::kPayloadBytes);
+        next += ordinal;
+        Turn();
+        at = ivf::kPayloadAt + position % ivf::kPayloadBytes;
+    }
+
     void Read(void* to, std::size_t size) {
         auto* out = static_cast<std::uint8_t*>(to);
         while (size > 0) {
@@ -106,35 +119,14 @@ PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind)
     return reader;
 }
 
-}  // namespace
-
-void CodeCentroids(Model* model) {
-    const std::size_t lists = model->meta.lists, padded = model->meta.padded_dim;
-    // The caller's, until it is whole.
-    MemoryContext context =
-        AllocSetContextCreate(CurrentMemoryContext, "quantvec centroids", ALLOCSET_DEFAULT_SIZES);
-    ivf::CentroidTable table = {
-        {quant::Kind::kSq8, 8, model->meta.padded_dim},
-        lists,
-        static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-            context, ivf::CentroidTableBytes(lists, padded), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO))};
-    auto* zeros = static_cast<float*>(palloc0(padded * sizeof(float)));
-    auto* workspace = static_cast<float*>(palloc(padded * sizeof(float)));
-    auto* code = static_cast<std::uint8_t*>(palloc(padded));
-    for (std::size_t i = 0; i < lists; i++) {
-        if (i % 1024 == 0) CHECK_FOR_INTERRUPTS();
-        ivf::PutCentroid(table, i, {model->centroids + i * padded, padded}, {zeros, padded},
-                         {workspace, padded}, {code, padded});
-    }
-    pfree(zeros);
-    pfree(workspace);
-    pfree(code);
-    MemoryContextSetParent(context, model->context);
-    model->coarse = table;
-    model->bytes = MemoryContextMemAllocated(model->context, true);
+// A node of the centroids; the reader is at it.
+void ReadNode(PartReader& nodes, std::uint32_t list_id, FloatSpan centroid) {
+    ivf::CentroidNode node;
+    nodes.Read(&node, sizeof node);
+    nodes.Read(centroid.data(), centroid.size_bytes());
+    if (node.child != list_id || node.level != 0 || node.code != ivf::CentroidCode::kFloat)
+        ReportCorruption(nodes.index, InvalidBlockNumber, "centroids and directory do not match");
 }
-
-namespace {
 
 void LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
@@ -175,51 +167,41 @@ void LoadModel(Relation index, Model* model) {
         model->basis = basis;
     }
 
-    auto* centroids = static_cast<float*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, lists * padded * sizeof(float)));
     auto* entries = static_cast<ivf::ListEntry*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
     auto* tails = static_cast<std::uint32_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
-    PartReader nodes = OpenPart(index, meta.centroids, ivf::PageKind::kCentroid);
+    auto* spreads = static_cast<float*>(MemoryContextAllocExtended(
+        CurrentMemoryContext, RoundUp(lists, quant::kBlockRows) * sizeof(float),
+        MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
     for (std::size_t i = 0; i < lists; i++) {
-        ivf::CentroidNode node;
-        nodes.Read(&node, sizeof node);
-        nodes.Read(centroids + i * padded, padded * sizeof(float));
         directory.Read(&entries[i], sizeof entries[i]);
-        if (node.child != entries[i].list_id || node.level != 0 ||
-            node.code != ivf::CentroidCode::kFloat)
-            ReportCorruption(index, InvalidBlockNumber, "centroids and directory do not match");
         if (entries[i].state != ivf::ListState::kActive ||
             entries[i].centroid_epoch != meta.centroids.generation)
             ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
         tails[i] = entries[i].scan_last;
+        spreads[i] = entries[i].spread;
     }
-    model->centroids = centroids;
+    model->spreads = spreads;
     model->entries = entries;
     model->tails = tails;
 
+    model->coarse = AllocateTable(lists, padded);
+    OpenPart(index, meta.coarse, ivf::PageKind::kCentroid)
+        .Read(model->coarse.bias, ivf::CentroidTableBytes(lists, padded));
+    if (lists * padded * sizeof(float) <= kKeptCentroidBytes) {
+        model->centroids = static_cast<float*>(palloc(lists * padded * sizeof(float)));
+        model->centroid_known = static_cast<bool*>(palloc0(lists * sizeof(bool)));
+    }
     if (meta.metric == Metric::kInnerProduct) {
-        auto* rotated_mean = static_cast<float*>(palloc0(padded * sizeof(float)));
-        memcpy(rotated_mean, mean, dim * sizeof(float));
-        Turn(*model, {rotated_mean, padded});
-        auto* bias = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(float)));
-        auto* sum = static_cast<float*>(palloc(padded * sizeof(float)));
         double squares = 0;
         for (std::size_t i = 0; i < lists; i++) {
-            for (std::size_t j = 0; j < padded; j++)
-                sum[j] = centroids[i * padded + j] + rotated_mean[j];
-            bias[i] = kernels::Active().inner_product(sum, sum, padded);
-            const auto radius = static_cast<double>(entries[i].radius);
-            squares += static_cast<double>(bias[i]) + radius * radius;
+            const auto spread = static_cast<double>(entries[i].spread);
+            squares += static_cast<double>(ivf::BiasOf(model->coarse, i)) + spread * spread;
         }
-        model->order_bias = bias;
         const double norm = std::sqrt(squares / static_cast<double>(lists));
         model->query_norm = std::isfinite(norm) ? kQueryNorm * norm : 0;
-        pfree(sum);
-        pfree(rotated_mean);
     }
 }
 
@@ -263,7 +245,8 @@ MetaPage ReadMeta(Relation index, bool writing) {
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
         (meta.rotation == RotationKind::kHadamard4 ||
-         meta.rotation == RotationKind::kHadamard4Basis);
+         meta.rotation == RotationKind::kHadamard4Basis) &&
+        meta.list_reach >= 0 && meta.list_reach < 1;
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");
     return meta;
 }
@@ -300,6 +283,21 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
     model->references++;
     MemoryContextRegisterResetCallback(owner, callback);
     return model;
+}
+
+ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch) {
+    const std::size_t padded = model.meta.padded_dim;
+    const bool kept = model.centroids;
+    const FloatSpan out =
+        kept ? FloatSpan(model.centroids + list * padded, padded) : scratch.first(padded);
+    if (kept && model.centroid_known[list]) return out;
+    PartReader nodes = OpenPart(index, model.meta.centroids, ivf::PageKind::kCentroid);
+    // Once in the life of the model; a checksum takes longer than the rest.
+    nodes.checksum = kept;
+    nodes.Seek(list * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
+    ReadNode(nodes, model.entries[list].list_id, out);
+    if (kept) model.centroid_known[list] = true;
+    return out;
 }
 
 EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list) {

@@ -79,10 +79,11 @@ struct MetaPage {
     PartPointer calibration;  // none yet
     PartPointer codebooks;    // pq: padded_dim * 2^bits floats
     PartPointer basis;        // padded_dim^2 floats, with rotation kHadamard4Basis
+    PartPointer coarse;       // codes of the centroids
     float error_spread;       // pq: spread of its bound (quant::Spec)
-    std::uint32_t reserved32;
+    float list_reach;         // of what lists promise (ivf/centroids.h); 0: they are nearest first
 };
-static_assert(sizeof(MetaPage) == 464);
+static_assert(sizeof(MetaPage) == 480);
 
 // Dimensions of the indexed column or expression as they are declared; -1: they are not.
 int DeclaredDim(Relation index);
@@ -97,9 +98,11 @@ struct Model {
     const float* mean;          // [dim]
     const std::uint8_t* signs;  // rotation state
     const float* basis;         // [padded_dim, padded_dim] what follows the rotation, or nullptr
-    const float* centroids;     // [lists, padded_dim] rotated, centred on the mean
-    ivf::CentroidTable coarse;  // the same as codes; without blocks until CodeCentroids
-    const float* order_bias;    // [lists] inner product: ||c||^2 uncentred; else nullptr
+    ivf::CentroidTable coarse;  // the centroids as codes
+    const float* spreads;       // [lists, rounded up] of the entries
+    float* centroids;           // [lists, padded_dim] those that were wanted (CentroidOf); nullptr:
+                                // of so many lists none is kept
+    bool* centroid_known;       // [lists]
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
@@ -120,8 +123,9 @@ struct Model {
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
 
-// Makes model->coarse. Not worth its time (about 1 us a list) for a backend that asks one question.
-void CodeCentroids(Model* model);
+// The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
+// next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.
+ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch);
 
 // Reads the directory entry of list number `list` again.
 ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list);

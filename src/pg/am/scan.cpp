@@ -89,7 +89,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
         if (i + kRefineAhead < size && batch[i + kRefineAhead].estimate <= limit)
             PrefetchRefineRow(scan, batch[i + kRefineAhead]);
         if (c.refined || (!all && (c.estimate > limit || !(c.lower < scan.Threshold())))) continue;
-        const OpenList& open = scan.open.items[c.open];
+        const NearList& open = scan.open.items[c.open];
         const ivf::ListEntry& entry = scan.model->entries[open.list];
         const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
         auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
@@ -119,7 +119,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
             row = copy;
         }
         const quant::Estimate e =
-            layout.quantizer->Refine(layout.spec, scan.prepared, open.base, c.sum, row);
+            layout.quantizer->Refine(layout.spec, scan.prepared, open.l2sqr, c.sum, row);
         float lower = e.key - e.error;
         if (isnan(lower)) lower = -get_float4_infinity();
         // Both bounds hold: the better one counts.
@@ -161,7 +161,7 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
         if (scan.opclass->metric != Metric::kInnerProduct)
             // Not below the bound, or rows would not come in the order of what they are ordered by.
             c.estimate =
-                Max(c.lower, layout.quantizer->Shrunk(scan.open.items[open].base, c.estimate,
+                Max(c.lower, layout.quantizer->Shrunk(scan.open.items[open].l2sqr, c.estimate,
                                                       quant::FromBfloat16(factors.scale[slot]),
                                                       quant::FromBfloat16(factors.error[slot])));
     }
@@ -171,16 +171,16 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
 }
 
 void BeginList(Scan& scan, std::uint32_t open) {
-    const OpenList& o = scan.open.items[open];
+    const NearList& o = scan.open.items[open];
     const ivf::ListEntry& entry = scan.model->entries[o.list];
     scan.scanner.BeginList(scan.model->layout, scan.prepared, entry.list_id, entry.generation,
-                           o.base);
+                           o.l2sqr);
 }
 
-void ScanList(Scan& scan, std::uint32_t list, float base) {
+void ScanList(Scan& scan, const NearList& near) {
     const auto open = static_cast<std::uint32_t>(scan.open.size);
-    scan.open.Push(scan.query_context) = {list, base};
-    const ivf::ListEntry& entry = scan.model->entries[list];
+    scan.open.Push(scan.query_context) = near;
+    const ivf::ListEntry& entry = scan.model->entries[near.list];
     BeginList(scan, open);
     const std::uint64_t before = scan.scanner.rows_scored();
     const auto take = [&](const ivf::ScoredBlock& block) {
@@ -199,7 +199,7 @@ void ScanList(Scan& scan, std::uint32_t list, float base) {
             ReportCorruption(scan.pages.index, at, "a chain is out of order");
         if (page.tail().next != ivf::kNoPage)
             scan.pages.Prefetch(page.tail().next, 0, kPrefetchedBytes);
-        scan.scanner.BeginPage(page.bytes, at);
+        scan.scanner.BeginPage(page.bytes, at, 0, scan.pages.recent->Guess(page.tail().next));
         Result result;
         while ((result = scan.scanner.NextBlock(scan.Threshold(), ~0u, block)) == Result::kBlock)
             take(block);
@@ -234,35 +234,15 @@ bool MayOpenMore(const Scan& scan) {
     return setting_max_scan_tuples < 0 || scan.counts.scanned < setting_max_scan_tuples;
 }
 
-// Takes the nearest list from the heap: one whose own distance is not above any promise.
-WaitingList PopNearest(Scan& scan) {
-    const Model& model = *scan.model;
-    const std::size_t padded = scan.rotated.size();
-    for (;;) {
-        WaitingList& top = scan.waiting[0];
-        if (top.exact) {
-            const WaitingList nearest = top;
-            scan.waiting_size = ivf::PopHeap(scan.waiting, scan.waiting_size);
-            return nearest;
-        }
-        top.order = kernels::Active().l2sqr(scan.rotated.data(),
-                                            model.centroids + top.list * padded, padded);
-        if (model.order_bias) top.order -= model.order_bias[top.list];
-        top.exact = true;
-        ivf::HeapSiftDown(scan.waiting, scan.waiting_size, 0);
-    }
-}
-
 // Opens the next lists, nearest first.
 void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
-    for (; lists > 0 && scan.waiting_size > 0 && MayOpenMore(scan); lists--) {
-        const WaitingList next = PopNearest(scan);
-        const float* bias = scan.model->order_bias;
-        if (lists > 1 && scan.waiting_size > 0)
-            scan.pages.Prefetch(scan.model->entries[scan.waiting[0].list].scan_first, 0,
-                                kPrefetchedBytes);
-        ScanList(scan, next.list, bias ? next.order + bias[next.list] : next.order);
+    for (; lists > 0 && scan.near.order.left() > 0 && MayOpenMore(scan); lists--) {
+        const NearList next = TakeNearest(scan.near);
+        const std::uint32_t likely = scan.near.order.Likely();
+        if (lists > 1 && likely != ivf::ListOrder::kUnknown)
+            scan.pages.Prefetch(scan.model->entries[likely].scan_first, 0, kPrefetchedBytes);
+        ScanList(scan, next);
         if (scan.open.size < kWarmLists) continue;
         RefineFrom(scan, first);
         first = scan.candidates.size;
@@ -394,45 +374,11 @@ std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
     return kSmallHint;
 }
 
-// Fills scan.waiting with all lists: measured in the first scan of a backend, later by what the
-// codes of their centroids promise.
-void OrderLists(Scan& scan) {
-    // Standard errors that a promise keeps: one that fails only opens a list a little late.
-    constexpr float kOrderEpsilon = 3;
-    Model& model = *scan.model;
-    const kernels::Kernels& k = kernels::Active();
-    const std::size_t lists = model.meta.lists, padded = scan.rotated.size();
-    const float* query = scan.rotated.data();
-    const bool coded = model.rows_taken >= 0;
-    if (coded && !model.coarse.blocks) CodeCentroids(&model);
-    const ivf::CentroidTable& table = model.coarse;
-    quant::PreparedQuery prepared;
-    if (coded) {
-        const quant::Quantizer& quantizer = quant::Get(table.spec.kind);
-        const std::size_t bytes = quantizer.QueryBytes(table.spec);
-        quantizer.PrepareQuery(table.spec, scan.rotated, kOrderEpsilon,
-                               {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, prepared);
-    }
-    const float norm_sqr = k.inner_product(query, query, padded);
-    scan.waiting_size = lists;
-    scan.waiting = static_cast<WaitingList*>(
-        MemoryContextAllocHuge(scan.query_context, lists * sizeof(WaitingList)));
-    for (std::size_t from = 0; from < lists; from += quant::kBlockRows) {
-        if (from % 1024 == 0) CHECK_FOR_INTERRUPTS();
-        const std::size_t to = Min(from + quant::kBlockRows, lists);
-        float order[quant::kBlockRows];
-        if (coded) {
-            ivf::BoundCentroids(table, prepared, norm_sqr, from / quant::kBlockRows, order);
-        } else {
-            for (std::size_t i = from; i < to; i++)
-                order[i - from] = k.l2sqr(query, model.centroids + i * padded, padded);
-        }
-        for (std::size_t i = from; i < to; i++)
-            scan.waiting[i] = {
-                model.order_bias ? order[i - from] - model.order_bias[i] : order[i - from],
-                static_cast<std::uint32_t>(i), !coded};
-    }
-    ivf::MakeHeap(scan.waiting, scan.waiting_size);
+// Memory for a prepared query, from the beginning of a cache line: registers as wide as one are loaded
+// from it for every row.
+ByteSpan QueryMemory(std::size_t bytes) {
+    return {reinterpret_cast<std::uint8_t*>(CACHELINEALIGN(palloc(bytes + PG_CACHE_LINE_SIZE))),
+            bytes};
 }
 
 void Start(IndexScanDesc desc, Scan& scan) {
@@ -479,23 +425,24 @@ void Start(IndexScanDesc desc, Scan& scan) {
     if (scan.two_stage > scan.hint) SetHint(scan, scan.two_stage);
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
-    model.layout.quantizer->PrepareQuery(
-        model.layout.spec, {rotated, padded}, static_cast<float>(setting_epsilon),
-        {static_cast<std::uint8_t*>(palloc(bytes)), bytes}, scan.prepared);
+    model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
+                                         static_cast<float>(setting_epsilon), QueryMemory(bytes),
+                                         scan.prepared);
     scan.rotated = {rotated, padded};
-    OrderLists(scan);
+    const auto probes = static_cast<std::size_t>(
+        ProbesFor(OptionsOf(desc->indexRelation).probes, static_cast<int>(model.meta.lists)));
+    BeginNear(scan.near, desc->indexRelation, *scan.model, scan.rotated, kScanListEpsilon,
+              ListsBy::kPromising, probes);
     MemoryContextSwitchTo(old);
 
     scan.started = true;
-    const int index_probes = OptionsOf(desc->indexRelation).probes;
-    ProbeLists(scan, static_cast<std::size_t>(
-                         ProbesFor(index_probes, static_cast<int>(model.meta.lists))));
+    ProbeLists(scan, probes);
     HeapCandidates(scan);
 }
 
 // Goes on after everything that the opened lists gave. false: there is no more.
 bool OpenMore(Scan& scan) {
-    if (scan.waiting_size == 0) {
+    if (scan.near.order.left() == 0) {
         scan.counts.stopped = "all lists scanned";
         return false;
     }

@@ -4,6 +4,7 @@
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
+#include "pg/am/lists.h"
 #include "pg/am/toast.h"
 #include "pg/types/known_distance.h"
 
@@ -25,20 +26,6 @@ struct Array {
         }
         return items[size++];
     }
-};
-
-// A list that this scan has opened.
-struct OpenList {
-    std::uint32_t list;  // number in the model
-    float base;          // ||q - c||^2
-};
-
-// A list waiting to be probed, nearest first.
-struct WaitingList {
-    float order;  // ||q - c||^2, less the bias of its metric: exact, or a bound below it
-    std::uint32_t list;
-    bool exact;
-    bool Before(const WaitingList& o) const { return order < o.order; }
 };
 
 // A row that may still be wanted; bounds and estimate are keys plus Scan::key_shift.
@@ -120,9 +107,8 @@ struct Scan {
     bool ordered;      // false: NULL or without direction, any order is right
     ConstFloatSpan rotated;
     quant::PreparedQuery prepared;
-    WaitingList* waiting;  // heap of lists not yet probed
-    std::size_t waiting_size;
-    Array<OpenList> open;
+    NearLists near;        // the lists not yet probed
+    Array<NearList> open;  // those that were
 
     // the cascade
     std::size_t hint;            // rows that are likely to be wanted

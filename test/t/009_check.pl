@@ -28,7 +28,7 @@ my %block = (generation => [ 0, 'Q' ], list_id => [ 8, 'L' ], live => [ 12, 'L' 
     refine_page => [ 20, 'L' ], refine_offset => [ 24, 'S' ], used => [ 26, 'C' ], magic => [ 28, 'L' ]);
 my %entry = (generation => [ 0, 'Q' ], centroid_epoch => [ 8, 'Q' ], rows => [ 16, 'Q' ], list_id => [ 24, 'L' ],
     scan_first => [ 28, 'L' ], scan_last => [ 32, 'L' ], scan_contiguous => [ 36, 'L' ], refine_first => [ 40, 'L' ],
-    refine_last => [ 44, 'L' ], refine_contiguous => [ 48, 'L' ], successor => [ 52, 'L' ], radius => [ 60, 'L' ],
+    refine_last => [ 44, 'L' ], refine_contiguous => [ 48, 'L' ], successor => [ 52, 'L' ], spread => [ 60, 'L' ],
     state => [ 64, 'C' ]);
 my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 'Q' ], read_compatible => [ 16, 'Q' ],
     build_id => [ 32, 'Q' ], rotation_seed => [ 40, 'Q' ], dim => [ 56, 'L' ], padded_dim => [ 60, 'L' ],
@@ -36,8 +36,9 @@ my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 
     code_bytes => [ 80, 'L' ], refine_row_bytes => [ 84, 'L' ], metric => [ 88, 'C' ], element => [ 89, 'C' ],
     quantizer => [ 90, 'C' ], bits => [ 91, 'C' ], rotation => [ 92, 'C' ], trained => [ 93, 'C' ],
     levels => [ 94, 'C' ], segment_count => [ 96, 'L' ], pq_m => [ 100, 'L' ], segment_from => [ 104, 'L' ],
-    segment_to => [ 108, 'L' ], segment_bits => [ 112, 'L' ], error_spread => [ 456, 'L' ]);
-my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440);
+    segment_to => [ 108, 'L' ], segment_bits => [ 112, 'L' ], error_spread => [ 472, 'L' ], list_reach => [ 476, 'L' ]);
+my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440,
+    coarse => 456);
 
 # ---- an index file ----
 
@@ -244,7 +245,7 @@ sub faults_of_pages
         damage("$which page, first_block", $tail, $tail{first_block}, sub { $_ ^ 128 });
         damage("$which page, blocks", $tail, $tail{blocks}, sub { $_ + 1 });
         damage("$which page, head_page", $tail, $tail{head_page}, 1);
-        damage("$which page, checksum", $tail, $tail{crc}, sub { $_ ^ 1 << 31 }) if $which =~ /^(model|centroids|codebooks|basis)$/;
+        damage("$which page, checksum", $tail, $tail{crc}, sub { $_ ^ 1 << 31 }) if $which =~ /^(model|centroids|coarse|codebooks|basis)$/;
         fault("$which page, zeros", 'XX002', sub { substr($_[0]{data}, $page->($_[0]), $page_bytes) = "\0" x $page_bytes });
         fault("$which page, copy of another", 'XX002', sub {
             my ($file) = @_;
@@ -271,6 +272,8 @@ sub faults_of_meta
     damage("metapage, another quantizer", $at, $meta{quantizer}, sub { $_ == 1 ? 3 : 1 });
     damage("metapage, next_list_id", $at, $meta{next_list_id}, 1);
     damage("metapage, error_spread not a number", $at, $meta{error_spread}, 0x7fc00000);
+    damage("metapage, list_reach $_->[0]", $at, $meta{list_reach}, $_->[1])
+      for [ 'not a number', 0x7fc00000 ], [ 'of 1', 0x3f800000 ], [ 'below zero', 0xbf000000 ];
     change('metapage, incompatible feature', '0A000', $at, $meta{incompatible}, 1 << 17);
     change('metapage, read-compatible feature', '0A000', $at, $meta{read_compatible}, 1 << 17);
     for my $name (sort keys %part)
@@ -285,7 +288,7 @@ sub faults_of_meta
         damage("metapage, pages of $name", $part, [ 12, 'L' ], sub { $_ + 1 });
     }
     fault('metapage, build_id', 'ok', sub { $_[0]->flip($payload_at + 33, 1) });
-    fault('metapage, behind its fields', 'ok', sub { $_[0]->flip($payload_at + 470, 1) });
+    fault('metapage, behind its fields', 'ok', sub { $_[0]->flip($payload_at + 500, 1) });
     return;
 }
 
@@ -298,7 +301,7 @@ sub faults_of_directory
     damage('directory, scan_last lost', $at, $entry{scan_last}, $no_page);
     damage('directory, scan_first of another list', $at, $entry{scan_first}, sub { $_[0]{list}[0]{scan}[0] });
     damage('directory, scan_contiguous 0', $at, $entry{scan_contiguous}, 0);
-    damage('directory, radius not a number', $at, $entry{radius}, 0x7fc00001);
+    damage('directory, spread below zero', $at, $entry{spread}, 0xbf800000);
     damage("directory, $_", $at, $entry{$_}, sub { $_ ^ 1 << 6 }) for qw(refine_first refine_last refine_contiguous);
     fault('directory, behind its entries', 'ok', sub { $_[0]->flip($_[0]{list}[-1]{entry} + 96, 1) });
     return;
@@ -459,7 +462,7 @@ for (sort keys %codes)
     if ($code eq 'bq4' || $code eq 'pq')
     {
         faults_of_meta();
-        faults_of_pages('meta', 'model', @model, 'centroids', 'directory', 'scan', $refined ? 'refine' : ());
+        faults_of_pages('meta', 'model', @model, 'centroids', 'coarse', 'directory', 'scan', $refined ? 'refine' : ());
         faults_of_directory();
         faults_of_file();
     }

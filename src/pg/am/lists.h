@@ -1,0 +1,55 @@
+// Which lists of an index are nearest to a vector: the codes of their centroids tell, and the
+// centroids of those that may come next (core/ivf/centroids.h).
+#pragma once
+
+#include "pg/am/meta.h"
+
+namespace quantvec::pg {
+
+// Standard errors that the codes of centroids keep. A scan opens a list a little late if one fails;
+// an insert wants the nearest of all, which six miss in one row of 1e9.
+inline constexpr float kScanListEpsilon = 2.5f;
+inline constexpr float kInsertListEpsilon = 6;
+
+struct NearLists {
+    Relation index;
+    Model* model;
+    ConstFloatSpan x;
+    FloatSpan scratch;  // for centroids that are not kept
+    ivf::CentroidQuery query;
+    ivf::ListOrder order;
+};
+
+// What lists are in the order of. kNearest: ||x - centroid||^2, as for a row that wants a list.
+// kPromising: how near a row of the list may be; for inner product <x, centroid>.
+enum class ListsBy { kNearest, kPromising };
+
+// x [padded_dim] is transformed and stays the caller's. Takes memory from the current context, which is to
+// be emptied by the caller. `expected`: so many lists will probably be taken.
+void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
+               ListsBy by, std::size_t expected);
+
+// A list and ||x - centroid||^2.
+struct NearList {
+    std::uint32_t list;
+    float l2sqr;
+};
+// The nearest of those that are left. REQUIRES: near.order.left() > 0.
+NearList TakeNearest(NearLists& near);
+
+// Makes the codes of centroids: when an index is written, and when a model is read from one that has
+// none.
+struct CentroidCoder {
+    const float* mean;  // inner product: the stored mean, rotated [padded_dim]; else nullptr
+    FloatSpan sum, zeros, workspace;
+    ByteSpan code;
+};
+// The model needs metric, dim, mean and signs.
+CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim);
+void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
+                  ConstFloatSpan centroid);
+
+// A table without codes, in the current context.
+ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);
+
+}  // namespace quantvec::pg

@@ -1,0 +1,107 @@
+# Choosing lists and scanning again and again: a nested loop does not grow, an index of so many lists that a
+# backend keeps no centroids answers exactly, and so does one that was written without codes of its centroids.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Quantvec;
+use Test::More;
+
+my $node = new_server('primary');
+
+# ---- a nested loop ----
+
+# The statement measures itself at the 1,000th rescan and at the 100,000th: bytes in use in all memory contexts,
+# and private memory of the process, which also knows what malloc gave. Both are the same but for what caches
+# and the allocator do: 100 kB is a byte a rescan, and the smallest leak, a chunk of 8 bytes with its header,
+# would be 16; 2 MB is what the C library may keep in free lists, and a leak of 24 bytes more.
+my $rescans = 100000;
+# Functions of their own, because a subquery that depends on nothing is not run again.
+$node->safe_psql('postgres', q{
+    CREATE FUNCTION test_contexts() RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN RETURN (SELECT sum(used_bytes) FROM pg_backend_memory_contexts); END $$;
+    CREATE FUNCTION test_process() RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN RETURN substring(pg_read_file('/proc/self/status') FROM 'RssAnon:\s+(\d+)'); END $$;
+});
+my ($spare_contexts, $spare_process) = (100 * 1024, 2 * 1024);
+for my $case ([ 'inline', 8, 'bq' ], [ 'inline', 8, 'sq8' ], [ 'toasted', 600, 'bq' ])
+{
+    my ($name, $dim, $quantizer) = @$case;
+    $node->safe_psql('postgres', qq{
+        CREATE TABLE t (id bigint, v vector($dim));
+        INSERT INTO t SELECT i, test_vector(i, $dim) FROM generate_series(1, 100) i;
+        CREATE TABLE q AS SELECT i % 8 AS id, test_vector(1000 + i, $dim) AS v FROM generate_series(1, 8) i;
+        CREATE INDEX ON t USING quantvec (v) WITH (lists = 4, quantizer = '$quantizer');
+        VACUUM ANALYZE t, q;
+    });
+    my $sql = qq{
+        SELECT n, test_contexts(), test_process()
+        FROM (SELECT n, near.id FROM generate_series(1, $rescans) n, LATERAL (
+                  SELECT t.id FROM t ORDER BY t.v <-> (SELECT q.v FROM q WHERE q.id = n % 8) LIMIT 3) near
+              OFFSET 0) rows
+        WHERE n IN (500, 1000, $rescans)};    # no ORDER BY: it would be measured after the sort
+    my $settings = 'SET enable_seqscan = off; SET enable_sort = off; SET enable_memoize = off;';
+    my $plan = $node->safe_psql('postgres', "$settings EXPLAIN (COSTS OFF) $sql");
+    like($plan, qr/Nested Loop.*Index Scan using t_v_idx/s, "$name, $quantizer: a nested loop of index scans");
+    my %seen;
+    for my $row (split /\n/, $node->safe_psql('postgres', "$settings $sql"))
+    {
+        my ($n, $contexts, $process) = split /\|/, $row;
+        $seen{$n} = [ $contexts, $process ];
+    }
+    my ($early, $late) = @seen{ 1000, $rescans };
+    diag "$name, $quantizer: contexts $early->[0] -> $late->[0] bytes, process $early->[1] -> $late->[1] kB";
+    cmp_ok($late->[0] - $early->[0], '<', $spare_contexts, 'memory contexts do not grow');
+    cmp_ok($late->[1] - $early->[1], '<', $spare_process, 'the process does not grow');
+    $node->safe_psql('postgres', 'DROP TABLE t, q');
+}
+
+# ---- many lists ----
+
+# 2,100 centroids of 1,024 floats are 8.6 MB, and more than 8 MB are not kept.
+my $dim = 1000;
+$node->safe_psql('postgres', qq{
+    CREATE TABLE many (id bigint, v vector($dim));
+    INSERT INTO many SELECT i, test_vector(i, $dim) FROM generate_series(1, 2500) i;
+    CREATE INDEX ON many USING quantvec (v) WITH (lists = 2100, quantizer = 'sq8');
+    INSERT INTO many SELECT i, test_vector(i, $dim) FROM generate_series(2501, 2700) i;
+});
+is($node->safe_psql('postgres', "SELECT lists FROM quantvec_index_info('many_v_idx')"), 2100, 'an index of 2,100 lists');
+answers_are_exact($node, 'many', $dim, 'centroids read from their pages');
+# A row is in the list where a query for it looks first.
+is($node->safe_psql('postgres', q{
+    SET enable_seqscan = off; SET quantvec.probes = 1;
+    SELECT count(*) FROM many m WHERE id > 2500 AND id <> (SELECT n.id FROM many n ORDER BY n.v <-> m.v LIMIT 1)}),
+    0, 'inserted rows are in the nearest list');
+$node->safe_psql('postgres', 'DROP TABLE many');
+
+# ---- codes that are damaged ----
+
+$node->safe_psql('postgres', q{
+    CREATE TABLE few (id bigint, v vector(20));
+    INSERT INTO few SELECT i, test_vector(i, 20) FROM generate_series(1, 2000) i;
+    CREATE INDEX few_l2 ON few USING quantvec (v vector_l2_ops) WITH (lists = 50);
+    CHECKPOINT;
+});
+my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('few_l2')");
+$node->stop;
+open my $handle, '+<:raw', $file or die "$file: $!";
+# MetaPage::coarse: generation, first page, pages; at byte 456 of the payload, which is at 64.
+seek $handle, 64 + 456, 0;
+read $handle, my $bytes, 16;
+my ($generation, $first, $pages) = unpack 'Q< L< L<', $bytes;
+ok($generation == 1 && $first > 0 && $pages > 0, 'the index has codes of its centroids');
+seek $handle, $first * 8192 + 64, 0;
+print $handle 'no codes';
+close $handle;
+$node->start;
+my $run = start_sql($node, 'SET enable_seqscan = off',
+    "SELECT id FROM few ORDER BY v <-> (SELECT v FROM few LIMIT 1) LIMIT 1");
+finish_sql($run);
+is(sqlstate($run), 'XX002', 'damaged codes are an error');
+
+log_is_clean($node);
+done_testing();
