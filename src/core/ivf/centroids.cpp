@@ -180,10 +180,10 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
     promise_ = promise;
     left_ = table.lists;
     within_ = expected * kWithinForEach + kWithinBesides + table.lists / kListsForOneBesides;
-    lower_ = reinterpret_cast<float*>(memory.data());
+    heap_ = reinterpret_cast<Item*>(memory.data());
+    lower_ = reinterpret_cast<float*>(heap_ + table.lists);
     waiting_ = reinterpret_cast<std::uint32_t*>(lower_ + blocks * kRows);
     sample_ = reinterpret_cast<float*>(waiting_ + blocks);
-    heap_ = reinterpret_cast<Item*>(sample_ + kSample);
     size_ = 0;
     limit_ = -__builtin_inff();
     // Where half of the lists would be let through, all are: one bit then spares less than it costs.

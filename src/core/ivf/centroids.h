@@ -96,7 +96,7 @@ class ListOrder {
   public:
     static std::size_t Bytes(std::size_t lists);
     // `expected`: how many lists will probably be taken. memory [Bytes(table.lists)], aligned for
-    // floats. Table, query and memory stay in use.
+    // Item. Table, query and memory stay in use.
     // promise: none with a bias.
     void Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
                const Promise& promise, std::size_t expected, ByteSpan memory);
