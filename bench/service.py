@@ -26,7 +26,7 @@ from vectors import psql, timed_ms
 
 DATABASE = "bench_service"
 ROUNDS = 5
-SECONDS = 10  # of each run of pgbench
+SECONDS = 5  # of each run of pgbench
 CLIENTS = (1, 2, 4, 16)
 SERIAL = "SET jit = off; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off;"
 PROBES = {"wordnet": (40, 110), "fashion": (5, 20)}  # about .95 and .99
