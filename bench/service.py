@@ -7,8 +7,9 @@ The PG* variables name a server on this machine, as superuser; the database benc
 
     inserts      one index of all rows, one of four fifths into which the rest was inserted, with as many lists:
                  recall, rows scanned, refined and reranked, and speed at the same probes, turn by turn
-    connections  pgbench with 1, 2, 4 and 16 connections for some seconds each, ten nearest rows of random queries,
-                 beside pgbench -S (a primary key look-up) in the same minutes
+    connections  pgbench with 1, 2, 4 and 16 connections for some seconds each, beside the look-ups of pgbench -S in the
+                 same minutes. A transaction is 100 searches, or 1,000 look-ups, in one statement: with one of them a
+                 transaction, a single connection waits for the processor to wake up at every turn
     first        a connection's first query and its tenth, in milliseconds, with 1,000 lists: median of 20 connections"""
 
 import argparse
@@ -25,8 +26,8 @@ from search import known_sets, load, say
 from vectors import psql, timed_ms
 
 DATABASE = "bench_service"
-ROUNDS = 5
-SECONDS = 10  # of each run of pgbench
+ROUNDS = 7
+SECONDS = 5  # of each run of pgbench
 CLIENTS = (1, 2, 4, 16)
 SERIAL = "SET jit = off; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off;"
 PROBES = {"wordnet": (40, 110), "fashion": (5, 20)}  # about .95 and .99
@@ -128,15 +129,21 @@ def connections(data, options):
     psql(f"CREATE UNIQUE INDEX ON {data.queries} (id); ANALYZE {data.queries}", DATABASE)
     low, high = psql(f"SELECT min(id), max(id) FROM {data.queries}", DATABASE)[0].split("|")
     pgbench("-i", "-q", "-s", "10")
-    lines = ["| connections | " + " | ".join(f"{p} probes, queries/s (of one)" for p in PROBES[data.name])
-             + " | pgbench -S, look-ups/s (of one) |", "|---" * (len(PROBES[data.name]) + 2) + "|"]
+    lines = ["| connections | look-ups/s (of one) | "
+             + " | ".join(f"{p} probes, queries/s (of one)" for p in PROBES[data.name]) + " |", "|---" * (len(PROBES[data.name]) + 2) + "|"]
     with tempfile.TemporaryDirectory() as folder:
         scripts = []
         for probes in PROBES[data.name]:
             scripts.append(os.path.join(folder, f"{probes}.sql"))
             with open(scripts[-1], "w") as file:
-                query = f"(SELECT v FROM {data.queries} WHERE id = :id)"
-                file.write(f"\\set id random({low}, {high})\n{nearest(data, 'served', query)};\n")
+                file.write(f"""\\set id random({low}, {int(high) - 99})
+SELECT count(cardinality(found)) FROM (SELECT ARRAY({nearest(data, 'served', 'q.v')}) AS found FROM {data.queries} q
+    WHERE id BETWEEN :id AND :id + 99 OFFSET 0) s;\n""")
+        look_ups = os.path.join(folder, "lookups.sql")
+        with open(look_ups, "w") as file:
+            file.write("""\\set aid random(1, 100000)
+SELECT sum((SELECT abalance FROM pgbench_accounts WHERE aid = (:aid + 7919 * g) % 1000000 + 1))
+    FROM generate_series(1, 1000) g;\n""")
         best = {}
         for _ in range(2):
             for clients in CLIENTS:
@@ -145,9 +152,10 @@ def connections(data, options):
                     os.environ["PGOPTIONS"] = f"-c quantvec.probes={probes} -c enable_seqscan=off -c jit=off"
                     best[clients, probes] = max(best.get((clients, probes), 0), pgbench(*common, "-f", script))
                 del os.environ["PGOPTIONS"]
-                best[clients, "-S"] = max(best.get((clients, "-S"), 0), pgbench(*common, "-S"))
+                best[clients, "-S"] = max(best.get((clients, "-S"), 0), pgbench(*common, "-f", look_ups))
+    each = {"-S": 1000, **{probes: 100 for probes in PROBES[data.name]}}
     for clients in CLIENTS:
-        cells = [f"{best[clients, c]:.0f} ({best[clients, c] / best[1, c]:.2f})" for c in (*PROBES[data.name], "-S")]
+        cells = [f"{best[clients, c] * each[c]:.0f} ({best[clients, c] / best[1, c]:.2f})" for c in each]
         lines.append(f"| {clients} | " + " | ".join(cells) + " |")
     return lines
 

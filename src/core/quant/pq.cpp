@@ -112,20 +112,25 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
         widest = high[0] - low[0] > widest ? high[0] - low[0] : widest;
         shift += low[0];
     }
-    const float inverse = widest > 0 ? 255.0f / widest : 0.0f;
+    const bool fine = spec.bits == 8;
+    const float most = fine ? 65535.0f : 255.0f;
+    const float inverse = widest > 0 ? most / widest : 0.0f;
     std::uint8_t* tables = memory.data();
     const std::size_t entries = spec.m * words;
     for (std::size_t i = 0; i < entries; i++) {
-        // (What is not a number becomes 255.)
+        // (What is not a number becomes the most.)
         const float v = products[i] * inverse + 0.5f;
-        tables[i] = static_cast<std::uint8_t>(static_cast<int>(v < 255.0f ? v : 255.0f));
+        const int step = static_cast<int>(v < most ? v : most);
+        tables[i] = static_cast<std::uint8_t>(step);
+        if (fine) tables[HalfBytes(spec) + i] = static_cast<std::uint8_t>(step >> 8);
     }
-    prepared.unit = widest / 255.0f;
+    prepared.unit = widest / most;
     prepared.shift = shift;
     prepared.total = 0;
     const float hard = m * prepared.unit / 2;
     const float spread = epsilon * prepared.unit * __builtin_sqrtf(m / 12);
-    prepared.round_error = spread < hard ? spread : hard;
+    // Sums above 2^24 are rounded by the float that holds them.
+    prepared.round_error = (spread < hard ? spread : hard) + widest * m * 6e-8f;
     prepared.tighten = Tighten(spec, epsilon);
 }
 
@@ -134,10 +139,14 @@ void Pq::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t 
     const kernels::Kernels& k = kernels::Active();
     const std::uint8_t* tables = prepared.tables.data();
     std::uint32_t add[32] = {};
-    if (spec.bits == 8)
+    if (spec.bits == 8) {
+        std::uint32_t high[32] = {};
         k.pq_sums(piece.data(), tables + begin * 8, piece.size() / 32, add);
-    else
+        k.pq_sums(piece.data(), tables + HalfBytes(spec) + begin * 8, piece.size() / 32, high);
+        for (int i = 0; i < 32; i++) add[i] += high[i] << 8;
+    } else {
         k.fast_scan(piece.data(), tables + begin, piece.size() / 16, add);
+    }
     for (int i = 0; i < 32; i++) sums[i] += static_cast<float>(add[i]);
 }
 

@@ -142,8 +142,6 @@ std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_
     place(b.index_tuples, team);
     place(b.list_rows, team * lists);
     place(b.distances, team * lists);
-    place(b.cosines, team);
-    place(b.cosine_rows, team);
     place(b.broken_hot_chain, team);
     return at;
 }

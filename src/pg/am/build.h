@@ -82,10 +82,8 @@ struct Build {
     double* index_tuples;        // [team]
     std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
     double*
-        distances;    // [team, lists] sums of rows' squared distances; in the end the first has all
-    double* cosines;  // [team] sums of squared cosines of residuals with ways to other lists
-    std::uint64_t* cosine_rows;  // [team]
-    bool* broken_hot_chain;      // [team]
+        distances;  // [team, lists] sums of rows' squared distances; in the end the first has all
+    bool* broken_hot_chain;  // [team]
 
     Tuplesortstate* sort;
     TupleDesc sort_desc;

@@ -17,9 +17,6 @@ namespace {
 constexpr std::size_t kBatchBytes = 2 * 1024 * 1024;
 constexpr std::size_t kBatchShare = 16;
 
-// One row in so many is measured for the reach of lists.
-constexpr std::uint64_t kReachEvery = 16;
-
 // What tuplesort takes at least.
 constexpr std::size_t kLeastSortKilobytes = 64;
 
@@ -49,29 +46,11 @@ void ShowProgress(const Build& b, std::uint64_t rows) {
                                      static_cast<std::int64_t>(rows));
 }
 
-// How far residuals point to where other lists are, for the reach of a list (ivf/centroids.h): the
-// squared cosine of this row's residual and the way from its list to one at random, by the three sides.
-void MeasureReach(Build& b, const float* vector, float distance, std::size_t list) {
-    const auto number = static_cast<std::uint64_t>(b.index_tuples[b.team.me]);
-    const auto other = static_cast<std::size_t>(number * 2654435761u % b.lists);
-    if (number % kReachEvery != 0 || other == list || !(distance > 0)) return;
-    const kernels::Kernels& k = kernels::Active();
-    const float* there = b.centroids + other * b.padded;
-    const auto rr = static_cast<double>(distance);
-    const auto yy = static_cast<double>(k.l2sqr(b.centroids + list * b.padded, there, b.padded));
-    const auto third = static_cast<double>(k.l2sqr(vector, there, b.padded));
-    const double product = (rr + yy - third) / 2, cosine_sqr = product * product / (rr * yy);
-    if (!(cosine_sqr <= 1.01)) return;
-    b.cosines[b.team.me] += cosine_sqr;
-    b.cosine_rows[b.team.me]++;
-}
-
 void EncodeRow(Build& b, Waiting& w, std::size_t i) {
     const std::size_t list = w.batch.list[i];
     const float* centroid = b.centroids + list * b.padded;
     float* vector = w.vectors + i * b.padded;
     const float distance = kernels::Active().l2sqr(vector, centroid, b.padded);
-    MeasureReach(b, vector, distance, list);
     auto* bytes = reinterpret_cast<std::uint8_t*>(VARDATA(w.row));
     quant::EncodedRow row = RowAt(b.layout, bytes);
     EncodeIntoList(b.layout, w.norm_sqr[i], {centroid, b.padded}, {vector, b.padded},
@@ -148,8 +127,6 @@ void AddUp(Build& b) {
     for (std::size_t i = 1; i < static_cast<std::size_t>(b.team.size); i++) {
         b.heap_tuples[0] += b.heap_tuples[i];
         b.index_tuples[0] += b.index_tuples[i];
-        b.cosines[0] += b.cosines[i];
-        b.cosine_rows[0] += b.cosine_rows[i];
         if (b.broken_hot_chain[i]) b.info->ii_BrokenHotChain = true;
         for (std::size_t c = 0; c < b.lists; c++) {
             b.list_rows[c] += b.list_rows[i * b.lists + c];

@@ -70,19 +70,10 @@ void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std:
     }
 }
 
-// Of what lists promise (ivf/centroids.h).
-float ListReach(const Build& b) {
-    // The cosine with ways to lists at random is measured; queries meet nearer ones, whose is larger.
-    constexpr double kNearer = 1.15;
-    // From here on the rows of a list fill the space between centroids, and nearness alone counts.
-    constexpr double kMost = 0.85;
-    const auto measured = static_cast<double>(b.cosine_rows[0]);
-    if (b.lists < 2 || measured < 100) return 0;
-    const double kappa = std::sqrt(b.cosines[0] / measured);
-    const double rows =
-        Max(2.0, static_cast<double>(b.index_tuples[0]) / static_cast<double>(b.lists));
-    const double reach = kNearer * kappa * std::sqrt(2 * std::log(rows));
-    return reach <= kMost ? static_cast<float>(reach) : 0;
+// Root mean square distance of a list's rows from its centroid.
+float Spread(const Build& b, std::size_t list) {
+    const auto rows = static_cast<double>(b.list_rows[list]);
+    return rows > 0 ? static_cast<float>(std::sqrt(b.distances[list] / rows)) : 0;
 }
 
 // The codes of the centroids: a sixth of the memory of the centroids themselves at most.
@@ -91,7 +82,7 @@ void WriteCodes(Build& b, BlockNumber first) {
     ivf::CentroidTable table = AllocateTable(b.lists, b.padded);
     for (std::size_t i = 0; i < b.lists; i++) {
         if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded});
+        CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded}, Spread(b, i));
     }
     ChainWriter codes(b.index, b.fork, first);
     const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);
@@ -138,7 +129,6 @@ void WriteIndex(Build& b) {
     meta.levels = b.layout.spec.levels;
     meta.pq_m = b.layout.spec.m;
     meta.error_spread = b.layout.spec.spread;
-    meta.list_reach = ListReach(b);
     meta.rotation = b.model.basis ? RotationKind::kHadamard4Basis : RotationKind::kHadamard4;
     meta.trained = b.trained;
     meta.segment_count = 1;
@@ -201,9 +191,7 @@ void WriteIndex(Build& b) {
                 ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
             entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;
         }
-        if (entry.rows > 0)
-            entry.spread =
-                static_cast<float>(std::sqrt(b.distances[i] / static_cast<double>(entry.rows)));
+        entry.spread = Spread(b, i);
         entry.state = ivf::ListState::kActive;
         directory.Write(&entry, sizeof entry);
         WriteList(b, entry, slot, block, refine, &done);

@@ -16,10 +16,7 @@ void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, 
     near.scratch = {};
     if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
     near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
-    const bool promising = by == ListsBy::kPromising,
-               biased = promising && model.meta.metric == Metric::kInnerProduct;
-    near.order.Begin(model.coarse, near.query, biased,
-                     {promising && !biased ? model.meta.list_reach : 0, model.spreads}, expected,
+    near.order.Begin(model.coarse, near.query, by == ListsBy::kPromising, expected,
                      take(ivf::ListOrder::Bytes(model.coarse.lists)));
 }
 
@@ -53,8 +50,8 @@ CentroidCoder BeginCoding(const Model& model, std::size_t padded) {
 }
 
 void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
-                  ConstFloatSpan centroid) {
-    float bias = 0;
+                  ConstFloatSpan centroid, float spread) {
+    float bias = -ivf::kSpreadWeight * spread * spread;
     if (coder.mean) {
         const std::size_t padded = centroid.size();
         for (std::size_t j = 0; j < padded; j++) coder.sum[j] = centroid[j] + coder.mean[j];

@@ -21,7 +21,7 @@ struct NearLists {
 };
 
 // What lists are in the order of. kNearest: ||x - centroid||^2, as for a row that wants a list.
-// kPromising: how near a row of the list may be; for inner product <x, centroid>.
+// kPromising: that less the list's bias.
 enum class ListsBy { kNearest, kPromising };
 
 // x [padded_dim] is transformed and stays the caller's. Takes memory from the current context, which is to
@@ -46,8 +46,9 @@ struct CentroidCoder {
 };
 // The model needs metric, dim, mean and signs.
 CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim);
+// spread: of the list's rows (ivf::ListEntry).
 void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
-                  ConstFloatSpan centroid);
+                  ConstFloatSpan centroid, float spread);
 
 // A table without codes, in the current context.
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);

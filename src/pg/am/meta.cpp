@@ -171,9 +171,6 @@ void LoadModel(Relation index, Model* model) {
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
     auto* tails = static_cast<std::uint32_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
-    auto* spreads = static_cast<float*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, RoundUp(lists, quant::kBlockRows) * sizeof(float),
-        MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
     for (std::size_t i = 0; i < lists; i++) {
         directory.Read(&entries[i], sizeof entries[i]);
@@ -181,9 +178,7 @@ void LoadModel(Relation index, Model* model) {
             entries[i].centroid_epoch != meta.centroids.generation)
             ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
         tails[i] = entries[i].scan_last;
-        spreads[i] = entries[i].spread;
     }
-    model->spreads = spreads;
     model->entries = entries;
     model->tails = tails;
 
@@ -245,8 +240,7 @@ MetaPage ReadMeta(Relation index, bool writing) {
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
         (meta.rotation == RotationKind::kHadamard4 ||
-         meta.rotation == RotationKind::kHadamard4Basis) &&
-        meta.list_reach >= 0 && meta.list_reach < 1;
+         meta.rotation == RotationKind::kHadamard4Basis);
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");
     return meta;
 }

@@ -81,7 +81,7 @@ struct MetaPage {
     PartPointer basis;        // padded_dim^2 floats, with rotation kHadamard4Basis
     PartPointer coarse;       // codes of the centroids
     float error_spread;       // pq: spread of its bound (quant::Spec)
-    float list_reach;         // of what lists promise (ivf/centroids.h); 0: they are nearest first
+    std::uint32_t reserved32;
 };
 static_assert(sizeof(MetaPage) == 480);
 
@@ -99,7 +99,6 @@ struct Model {
     const std::uint8_t* signs;  // rotation state
     const float* basis;         // [padded_dim, padded_dim] what follows the rotation, or nullptr
     ivf::CentroidTable coarse;  // the centroids as codes
-    const float* spreads;       // [lists, rounded up] of the entries
     float* centroids;           // [lists, padded_dim] those that were wanted (CentroidOf); nullptr:
                                 // of so many lists none is kept
     bool* centroid_known;       // [lists]
