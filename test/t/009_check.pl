@@ -36,7 +36,7 @@ my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 
     code_bytes => [ 80, 'L' ], refine_row_bytes => [ 84, 'L' ], metric => [ 88, 'C' ], element => [ 89, 'C' ],
     quantizer => [ 90, 'C' ], bits => [ 91, 'C' ], rotation => [ 92, 'C' ], trained => [ 93, 'C' ],
     levels => [ 94, 'C' ], segment_count => [ 96, 'L' ], pq_m => [ 100, 'L' ], segment_from => [ 104, 'L' ],
-    segment_to => [ 108, 'L' ], segment_bits => [ 112, 'L' ], error_spread => [ 472, 'L' ], list_reach => [ 476, 'L' ]);
+    segment_to => [ 108, 'L' ], segment_bits => [ 112, 'L' ], error_spread => [ 472, 'L' ]);
 my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440,
     coarse => 456);
 
@@ -272,8 +272,6 @@ sub faults_of_meta
     damage("metapage, another quantizer", $at, $meta{quantizer}, sub { $_ == 1 ? 3 : 1 });
     damage("metapage, next_list_id", $at, $meta{next_list_id}, 1);
     damage("metapage, error_spread not a number", $at, $meta{error_spread}, 0x7fc00000);
-    damage("metapage, list_reach $_->[0]", $at, $meta{list_reach}, $_->[1])
-      for [ 'not a number', 0x7fc00000 ], [ 'of 1', 0x3f800000 ], [ 'below zero', 0xbf000000 ];
     change('metapage, incompatible feature', '0A000', $at, $meta{incompatible}, 1 << 17);
     change('metapage, read-compatible feature', '0A000', $at, $meta{read_compatible}, 1 << 17);
     for my $name (sort keys %part)
