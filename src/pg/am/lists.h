@@ -37,8 +37,7 @@ struct NearList {
 // The nearest of those that are left. REQUIRES: near.order.left() > 0.
 NearList TakeNearest(NearLists& near);
 
-// Makes the codes of centroids: when an index is written, and when a model is read from one that has
-// none.
+// Makes the codes of centroids, when an index is written.
 struct CentroidCoder {
     const float* mean;  // inner product: the stored mean, rotated [padded_dim]; else nullptr
     FloatSpan sum, zeros, workspace;
