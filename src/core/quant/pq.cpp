@@ -168,7 +168,10 @@ float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan dire
     const float ee = k.ordered_dot(workspace.data(), workspace.data(), n);
     const float dd = k.ordered_dot(direction.data(), direction.data(), n);
     const float de = k.ordered_dot(direction.data(), workspace.data(), n);
-    return ee > 0 && dd > 0 ? __builtin_fabsf(de) / __builtin_sqrtf(ee * dd) : 0;
+    if (!(ee > 0) || !(dd > 0)) return 0;
+    const float cosine = __builtin_fabsf(de) / __builtin_sqrtf(ee) / __builtin_sqrtf(dd);
+    // Beyond the float range nothing is known: the bound is to be the hard one.
+    return cosine <= 1 ? cosine : 1.0f;
 }
 
 // ---- training ----

@@ -15,6 +15,8 @@ void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, 
     near.x = x;
     near.scratch = {};
     if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
+    // A learned basis is no random rotation: errors point where data do, and only the hard bound holds.
+    if (model.basis) epsilon = static_cast<float>(x.size());
     near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
     near.order.Begin(model.coarse, near.query, by == ListsBy::kPromising, expected,
                      take(ivf::ListOrder::Bytes(model.coarse.lists)));

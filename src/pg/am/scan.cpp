@@ -124,7 +124,8 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
         if (isnan(lower)) lower = -get_float4_infinity();
         // Both bounds hold: the better one counts.
         if (lower > c.lower) c.lower = lower;
-        c.estimate = e.key;
+        // Not below the bound, or rows would not come in the order of what they are ordered by.
+        c.estimate = Max(c.lower, e.key);
         c.refined = true;
         scan.counts.refined++;
         const float upper = e.key + e.error;
