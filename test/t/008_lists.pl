@@ -1,5 +1,5 @@
 # Choosing lists and scanning again and again: a nested loop does not grow, an index of so many lists that a
-# backend keeps no centroids answers exactly, and so does one that was written without codes of its centroids.
+# backend keeps no centroids answers exactly, and damaged codes of centroids are found.
 use strict;
 use warnings;
 
