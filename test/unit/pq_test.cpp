@@ -598,6 +598,9 @@ TEST(PqDeviationIsTheCosineOfTheError) {
             // e is orthogonal to r, and to what no coordinate of r lies in.
             CHECK_NEAR(deviation(3, 4), 0, 1e-6);
             CHECK_EQ(deviation(0, 0, 1), 0);
+            // The product of the squared lengths is beyond the float range; then one of them is.
+            CHECK_NEAR(deviation(3e18, 0), 0.8, 1e-6);
+            CHECK_EQ(deviation(1e25, 0), 1);
             // No direction, no error, no residual: 0, not a division by it.
             CHECK_EQ(deviation(0, 0), 0);
             r[x] = 2;

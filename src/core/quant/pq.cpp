@@ -171,7 +171,7 @@ float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan dire
     if (!(ee > 0) || !(dd > 0)) return 0;
     const float cosine = __builtin_fabsf(de) / __builtin_sqrtf(ee) / __builtin_sqrtf(dd);
     // Beyond the float range nothing is known: the bound is to be the hard one.
-    return cosine <= 1 ? cosine : 1.0f;
+    return cosine <= 1 && __builtin_isfinite(ee) && __builtin_isfinite(dd) ? cosine : 1.0f;
 }
 
 // ---- training ----
