@@ -114,10 +114,8 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     prepared.unit = widest / most;
     prepared.shift = shift;
     prepared.total = 0;
-    const float hard = m * prepared.unit / 2;
-    const float spread = epsilon * prepared.unit * __builtin_sqrtf(m / 12);
     // Sums above 2^24 are rounded by the float that holds them.
-    prepared.round_error = (spread < hard ? spread : hard) + widest * m * 6e-8f;
+    prepared.round_error = TermsRounding(m, prepared.unit, epsilon) + widest * m * 6e-8f;
     prepared.tighten = Tighten(spec, epsilon);
 }
 
