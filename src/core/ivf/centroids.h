@@ -32,13 +32,13 @@ inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
     return {quant::Kind::kSq4, 4, static_cast<std::uint32_t>(padded_dim), quant::Levels::kLloydMax};
 }
 
-// A table and where its parts lie.
 // Rows scanned until the list of a near row is open, in 95 of 100 cases, with 0, 0.2 and 0.3 (numpy, about
 // as many lists as by default): wordnet-384 19,200, 17,600, 17,100; fashion-mnist 1,155, 1,160, 1,172;
 // 100,000 rows of bench/scale.py 5,142, 5,186, 5,366. An estimate of how near a list's nearest row may
 // be, from the spread of residuals, gave wordnet-384 16,500 and those of scale.py 8,200.
 inline constexpr float kSpreadWeight = 0.2f;
 
+// A table and where its parts lie.
 struct CentroidTable {
     std::size_t padded_dim;
     std::size_t lists;

@@ -81,9 +81,8 @@ struct Build {
     double* heap_tuples;         // [team]
     double* index_tuples;        // [team]
     std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
-    double*
-        distances;  // [team, lists] sums of rows' squared distances; in the end the first has all
-    bool* broken_hot_chain;  // [team]
+    double* distances;           // [team, lists] sums of squares; in the end the first has all
+    bool* broken_hot_chain;      // [team]
 
     Tuplesortstate* sort;
     TupleDesc sort_desc;
