@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 import load_wordnet
 import load_fashion_mnist  # found by the path that load_wordnet adds
+from report import publish
 import vectors
 from vectors import psql, timed_ms
 
@@ -297,10 +298,7 @@ def main():
         report.append(compare(Set("fashion", load_fashion_mnist.load, fashion_matrices, "<->", "vector_l2_ops", 784),
                               options))
     psql(f"DROP DATABASE IF EXISTS {DATABASE}")
-    print("\n".join(report))
-    if options.results:
-        with open(options.results, "w") as file:
-            file.write("\n".join(report))
+    publish("\n".join(report), options.results)
 
 
 if __name__ == "__main__":

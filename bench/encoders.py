@@ -28,6 +28,7 @@ from scipy.stats import norm
 
 import load_wordnet
 from codes import fashion_matrices, wordnet_matrices
+from report import publish
 
 K, LISTS, QUERIES, SAMPLE, SEED = 10, 300, 1000, 10000, 1
 # Step of the best uniform quantizer of a standard normal variable, by bits (src/core/quant/bq.cpp).
@@ -564,10 +565,7 @@ def main():
         for part in options.parts.split(","):
             if "x 100" not in name or part in ("calibration", "smoothing"):
                 report.append(table(f"{PARTS[part].__doc__}: {name}", PARTS[part](data)))
-    print("\n".join(report))
-    if options.results:
-        with open(options.results, "w") as file:
-            file.write("\n".join(report))
+    publish("\n".join(report), options.results)
 
 
 if __name__ == "__main__":

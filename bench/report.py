@@ -13,6 +13,14 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 RECALLS = (0.90, 0.95, 0.99)  # the columns of the table
 
 
+def publish(text, path=None):
+    """Prints what a script measured, and writes it to a file if one is named."""
+    print(text)
+    if path:
+        with open(path, "w") as file:
+            file.write(text)
+
+
 class Report:
     """Files in a folder, all named by date and time. They are written anew with each set that is added."""
 

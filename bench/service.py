@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from report import machine, source_tree
+from report import machine, publish, source_tree
 from search import known_sets, load, say
 from vectors import psql, timed_ms
 
@@ -200,10 +200,7 @@ def main():
             run, title = PARTS[part]
             say(f"{data.name}: {part}")
             lines += [f"## {title}: {data.title()}", "", *run(data, options), ""]
-    print("\n".join(lines))
-    if options.results:
-        with open(options.results, "w") as file:
-            file.write("\n".join(lines))
+    publish("\n".join(lines), options.results)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,18 @@ SET quantvec.probes = 3;
 SELECT count(*), count(*) FILTER (WHERE nearest.v <> t.v) AS not_found
     FROM (SELECT * FROM t WHERE id > 10000 AND id % 10 < 3) t,
          LATERAL (SELECT n.v FROM t n ORDER BY n.v <-> t.v LIMIT 1) nearest;
+-- a copy of a row goes where the build put the row, into the nearest list of all: with one list probed a query finds
+-- both or neither
+CREATE TABLE copies (id int, v vector(20));
+INSERT INTO copies SELECT * FROM pg_temp.vectors(3000, 20);
+CREATE INDEX copies_v ON copies USING quantvec (v) WITH (lists = 30);
+INSERT INTO copies SELECT id + 10000, v FROM copies WHERE id % 3 = 0;
+SET quantvec.probes = 1;
+SELECT count(*), count(*) FILTER (WHERE found = 2) > 900 AS "mostly found", count(*) FILTER (WHERE found = 1) AS parted
+    FROM (SELECT (SELECT count(*)
+                  FROM (SELECT n.v FROM copies n ORDER BY n.v <-> c.v LIMIT 2) near WHERE near.v = c.v) AS found
+          FROM copies c WHERE id > 10000) s;
+DROP TABLE copies;
 SET quantvec.probes = 30;
 -- deleted, vacuumed, and filled again
 DELETE FROM t WHERE id % 3 = 0;

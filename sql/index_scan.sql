@@ -383,3 +383,19 @@ SELECT code, count(*), count(DISTINCT ids) AS answers, min(cardinality(regexp_sp
     GROUP BY code ORDER BY code;
 
 DROP TABLE t, q;
+
+-- ---- bounds that fail, without rerank ----
+
+-- a refined estimate may fall below the bound that was kept of the first bits; no row comes too late for that
+CREATE TABLE u (id int, v vector(64));
+SELECT setseed(0.25);
+INSERT INTO u SELECT i, (SELECT array_agg(random() - 0.5) FROM generate_series(1, 64 + 0 * i))::vector
+    FROM generate_series(1, 4000) i;
+CREATE INDEX u_v ON u USING quantvec (v) WITH (lists = 1, bits = 4);
+SET quantvec.rerank = off;
+SET quantvec.epsilon = 1.5;
+SELECT count(*) FROM (SELECT id FROM u ORDER BY v <-> (SELECT v FROM u WHERE id = 1) LIMIT 4000) s;
+SELECT dropped FROM quantvec_last_scan();
+RESET quantvec.epsilon;
+RESET quantvec.rerank;
+DROP TABLE u;

@@ -21,16 +21,11 @@ constexpr Pipes kZen4Avx2 = {.any = 0b1111,
                              .narrow_loads = 3,
                              .mask_loads = 1,
                              .halves = 1};
-constexpr Pipes kZen4Avx512 = {.any = 0b1111,
-                               .multiply = 0b0011,
-                               .add = 0b1100,
-                               .shuffle = 0b0110,
-                               .shift = 0b1100,
-                               .loads = 2,
-                               .stores = 1,
-                               .narrow_loads = 3,
-                               .mask_loads = 1,
-                               .halves = 2};
+constexpr Pipes InHalves(Pipes pipes) {
+    pipes.halves = 2;
+    return pipes;
+}
+constexpr Pipes kZen4Avx512 = InHalves(kZen4Avx2);
 // Intel Golden Cove in servers, not measured but from published port counts: ports 0, 1 and 5 (bits
 // 0, 1 and 2), of which registers of 512 bits leave 0 and 5.
 constexpr Pipes kGoldenCoveAvx2 = {.any = 0b111,

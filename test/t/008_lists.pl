@@ -1,5 +1,5 @@
 # Choosing lists and scanning again and again: a nested loop does not grow, an index of so many lists that a
-# backend keeps no centroids answers exactly, and so does one that was written without codes of its centroids.
+# backend keeps no centroids answers exactly, and damaged codes of centroids are found.
 use strict;
 use warnings;
 
@@ -76,6 +76,14 @@ is($node->safe_psql('postgres', q{
     SET enable_seqscan = off; SET quantvec.probes = 8;
     SELECT count(*) FROM many m WHERE id > 2500 AND id <> (SELECT n.id FROM many n ORDER BY n.v <-> m.v LIMIT 1)}),
     0, 'inserted rows are in lists near them');
+# A copy of a row goes where the build put the row, into the nearest list: one list has both or neither.
+is($node->safe_psql('postgres', q{
+    INSERT INTO many SELECT id + 10000, v FROM many WHERE id <= 2500 AND id % 10 = 0;
+    SET enable_seqscan = off; SET quantvec.probes = 1;
+    SELECT count(*) FILTER (WHERE found = 2) > 200, count(*) FILTER (WHERE found = 1)
+    FROM (SELECT (SELECT count(*) FROM (SELECT n.v FROM many n ORDER BY n.v <-> m.v LIMIT 2) s WHERE s.v = m.v) AS found
+          FROM many m WHERE id > 10000) t}),
+    't|0', 'copies are in the lists of their rows');
 $node->safe_psql('postgres', 'DROP TABLE many');
 
 # ---- codes that are damaged ----

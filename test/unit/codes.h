@@ -314,4 +314,45 @@ inline double TwoTails(double z) {
     return std::erfc(z / std::sqrt(2.0));
 }
 
+// Codes of 32 residuals meet 1,000 queries whose direction has nothing to do with the errors: bounds of
+// epsilon standard errors fail as often as a normal variable is beyond their width, and no bound is
+// wider than widest(residual, length of its error) standard errors. decode(row) is r^.
+template <class Decode, class Widest>
+void CheckViolationRate(const char* name, const Spec& spec, Random& random, double epsilon,
+                        const Decode& decode, const Widest& widest) {
+    const std::size_t n = spec.padded_dim;
+    const std::vector<float> c(n);
+    TestBlock block(spec);
+    std::vector<std::vector<float>> residuals;
+    std::vector<double> errors;
+    for (std::size_t slot = 0; slot < 32; ++slot) {
+        residuals.push_back(random.Gaussians(n));
+        const Row row = Encode(spec, residuals.back(), c);
+        errors.push_back(Norm(Sum(residuals.back(), -1, decode(row))));
+        block.Put(slot, row);
+    }
+    double count = 0, violated = 0, expected = 0;
+    for (int i = 0; i < 1000; ++i) {
+        const Query query(spec, random.Gaussians(n), static_cast<float>(epsilon));
+        const double base = Base(query.q, c);
+        const Scanned scanned = block.Scan(query, base);
+        for (std::size_t slot = 0; slot < 32; ++slot) {
+            const double key = TrueKey(query.q, c, residuals[slot]);
+            const double sd = 2 * std::sqrt(base / static_cast<double>(n)) * errors[slot];
+            const double width =
+                (double{scanned.estimate[slot]} - double{scanned.lower[slot]}) / sd;
+            count += 1;
+            violated += double{scanned.lower[slot]} > key || scanned.upper(slot) < key;
+            expected += TwoTails(width);
+            CHECK(width <= widest(residuals[slot], errors[slot]));
+        }
+    }
+    const double theory = TwoTails(epsilon);
+    const double sampling = 5 * std::sqrt(theory / count);
+    Where("%s dim=%zu epsilon=%g: %.4f of rows, expected %.4f, theory %.4f", name, n, epsilon,
+          violated / count, expected / count, theory);
+    CHECK_NEAR(violated / count, expected / count, sampling);
+    CHECK(violated / count <= theory + sampling);
+}
+
 }  // namespace quantvec::unit

@@ -625,43 +625,15 @@ TEST(Sq4ViolationRate) {
         const std::vector<double> bytes = LevelBytes(levels);
         for (std::size_t n : {128, 832})
             for (double epsilon : {1.0, 1.9, 3.0}) {
-                const Spec spec = Sq4Spec(levels, n);
                 Random random(n);
-                const std::vector<float> c(n);
-                TestBlock block(spec);
-                std::vector<std::vector<float>> residuals;
-                std::vector<double> errors;
-                for (std::size_t slot = 0; slot < 32; ++slot) {
-                    residuals.push_back(random.Gaussians(n));
-                    const Row row = Encode(spec, residuals.back(), c);
-                    errors.push_back(Norm(Sum(residuals.back(), -1, DecodedOf(row, bytes))));
-                    block.Put(slot, row);
-                }
-                double count = 0, violated = 0, expected = 0;
-                for (int i = 0; i < 1000; ++i) {
-                    const Query query(spec, random.Gaussians(n), static_cast<float>(epsilon));
-                    const double base = Base(query.q, c);
-                    const Scanned scanned = block.Scan(query, base);
-                    for (std::size_t slot = 0; slot < 32; ++slot) {
-                        const double key = TrueKey(query.q, c, residuals[slot]);
-                        const double sd =
-                            2 * std::sqrt(base / static_cast<double>(n)) * errors[slot];
-                        const double width =
-                            (double{scanned.estimate[slot]} - double{scanned.lower[slot]}) / sd;
-                        count += 1;
-                        violated += double{scanned.lower[slot]} > key || scanned.upper(slot) < key;
-                        expected += TwoTails(width);
-                        const double along = 0x1p-8 * Norm(residuals[slot]) *
-                                             std::sqrt(static_cast<double>(n - 1)) / 3;
-                        CHECK(width <= 1.05 * epsilon * (1 + along / errors[slot]));
-                    }
-                }
-                const double theory = TwoTails(epsilon);
-                const double sampling = 5 * std::sqrt(theory / count);
-                Where("%s dim=%zu epsilon=%g: %.4f of rows, expected %.4f, theory %.4f",
-                      Name(levels), n, epsilon, violated / count, expected / count, theory);
-                CHECK_NEAR(violated / count, expected / count, sampling);
-                CHECK(violated / count <= theory + sampling);
+                CheckViolationRate(
+                    Name(levels), Sq4Spec(levels, n), random, epsilon,
+                    [&](const Row& row) { return DecodedOf(row, bytes); },
+                    [&](const std::vector<float>& residual, double error) {
+                        const double along =
+                            0x1p-8 * Norm(residual) * std::sqrt(static_cast<double>(n - 1)) / 3;
+                        return 1.05 * epsilon * (1 + along / error);
+                    });
             }
     }
 }

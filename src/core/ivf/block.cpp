@@ -19,12 +19,18 @@ BlockLayout MakeLayout(const quant::Spec& spec) {
     };
 }
 
-kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* block) {
+kernels::BlockFactors FactorsAt(const BlockLayout& layout, const std::uint8_t* factors) {
+    const auto floats = [factors](std::size_t at) {
+        return reinterpret_cast<const float*>(factors + (at - kPrefixBytes));
+    };
+    const auto halves = [factors](std::size_t at) {
+        return reinterpret_cast<const std::uint16_t*>(factors + (at - kPrefixBytes));
+    };
     return {
-        .add = reinterpret_cast<const float*>(block + kAddAt),
-        .scale = reinterpret_cast<const std::uint16_t*>(block + kScaleAt),
-        .error = reinterpret_cast<const std::uint16_t*>(block + kErrorAt),
-        .offset = layout.has_offset ? reinterpret_cast<const float*>(block + kOffsetAt) : nullptr,
+        .add = floats(kAddAt),
+        .scale = halves(kScaleAt),
+        .error = halves(kErrorAt),
+        .offset = layout.has_offset ? floats(kOffsetAt) : nullptr,
     };
 }
 

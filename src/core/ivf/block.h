@@ -94,8 +94,12 @@ inline const RowPointer* PointersOf(const std::uint8_t* block) {
     return reinterpret_cast<const RowPointer*>(block + kPointersAt);
 }
 
+// `factors` is where a block's factors begin.
+kernels::BlockFactors FactorsAt(const BlockLayout& layout, const std::uint8_t* factors);
 // REQUIRES: the factors follow the prefix in memory.
-kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* block);
+inline kernels::BlockFactors FactorsOf(const BlockLayout& layout, const std::uint8_t* block) {
+    return FactorsAt(layout, block + kPrefixBytes);
+}
 
 // Makes the prefix of an empty block.
 void InitBlock(std::uint32_t list_id, std::uint64_t generation, std::uint32_t ordinal,

@@ -10,9 +10,6 @@ namespace quantvec::ivf {
 namespace {
 
 constexpr std::size_t kRows = quant::kBlockRows;
-constexpr std::size_t kAddAt = 0, kOffsetAt = 4 * kRows, kScaleAt = 8 * kRows,
-                      kErrorAt = 10 * kRows, kCodesAt = 12 * kRows;
-
 // Lists within the first limit, for each that is expected to be taken and besides: 384 of 16,384
 // lists (wordnet-384) come out of 2,400 whose bounds are low enough, 192 of 4,096 out of 900, and the
 // nearest one, with six standard errors, out of 20 to 130.
@@ -22,67 +19,48 @@ std::size_t Blocks(std::size_t lists) {
     return (lists + kRows - 1) / kRows;
 }
 
-std::size_t BlockBytes(const quant::Spec& spec) {
-    return kCodesAt + quant::Get(spec.kind).BlockCodeBytes(spec);
+std::size_t BlockBytes(const BlockLayout& layout) {
+    return layout.factor_bytes + layout.code_bytes;
 }
 
-std::uint8_t* CoarseAt(const CentroidTable& table, std::size_t block) {
-    return table.coarse + block * table.coarse_block_bytes;
+std::uint8_t* BlockAt(const CentroidTable::Layer& layer, std::size_t block) {
+    return layer.blocks + block * BlockBytes(layer.layout);
 }
 
-std::uint8_t* FineAt(const CentroidTable& table, std::size_t block) {
-    return table.fine + block * table.fine_block_bytes;
-}
-
-// The code of one centroid into the block at `at`.
-void Put(const quant::Spec& spec, std::uint8_t* at, std::size_t slot, ConstFloatSpan centroid,
+// The code of centroid number i.
+void Put(const CentroidTable::Layer& layer, std::size_t i, ConstFloatSpan centroid,
          ConstFloatSpan zeros, FloatSpan workspace, ByteSpan code) {
-    const quant::Quantizer& quantizer = quant::Get(spec.kind);
-    quant::EncodedRow row = {{}, code.first(quantizer.ScanRowBytes(spec)), {}};
-    quantizer.Encode(spec, centroid, zeros, 0, workspace, row);
-    std::memcpy(at + kAddAt + 4 * slot, &row.factors.add, 4);
-    std::memcpy(at + kOffsetAt + 4 * slot, &row.factors.offset, 4);
-    std::memcpy(at + kScaleAt + 2 * slot, &row.factors.scale, 2);
-    std::memcpy(at + kErrorAt + 2 * slot, &row.factors.error, 2);
-    quantizer.Scatter(spec, row.code, slot, 0, {at + kCodesAt, quantizer.BlockCodeBytes(spec)});
-}
-
-kernels::BlockFactors FactorsAt(const std::uint8_t* at) {
-    return {
-        .add = reinterpret_cast<const float*>(at + kAddAt),
-        .scale = reinterpret_cast<const std::uint16_t*>(at + kScaleAt),
-        .error = reinterpret_cast<const std::uint16_t*>(at + kErrorAt),
-        .offset = reinterpret_cast<const float*>(at + kOffsetAt),
-    };
+    const BlockLayout& layout = layer.layout;
+    std::uint8_t* block = BlockAt(layer, i / kRows);
+    quant::EncodedRow row = {{}, code.first(layout.scan_row_bytes), {}};
+    layout.quantizer->Encode(layout.spec, centroid, zeros, 0, workspace, row);
+    StoreFactors(layout, row.factors, i % kRows, block);
+    layout.quantizer->Scatter(layout.spec, row.code, i % kRows, 0,
+                              {block + layout.factor_bytes, layout.code_bytes});
 }
 
 }  // namespace
 
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim) {
-    return Blocks(lists) * (kRows * sizeof(float) + BlockBytes(CoarseSpec(padded_dim)) +
-                            BlockBytes(FineSpec(padded_dim)));
+    return Blocks(lists) * (kRows * sizeof(float) + BlockBytes(MakeLayout(CoarseSpec(padded_dim))) +
+                            BlockBytes(MakeLayout(FineSpec(padded_dim))));
 }
 
 CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim) {
     const std::size_t blocks = Blocks(lists);
     CentroidTable table = {};
-    table.padded_dim = padded_dim;
     table.lists = lists;
     table.bias = bytes;
-    table.coarse = bytes + blocks * kRows * sizeof(float);
-    table.coarse_block_bytes = BlockBytes(CoarseSpec(padded_dim));
-    table.fine = table.coarse + blocks * table.coarse_block_bytes;
-    table.fine_block_bytes = BlockBytes(FineSpec(padded_dim));
+    table.coarse = {MakeLayout(CoarseSpec(padded_dim)), bytes + blocks * kRows * sizeof(float)};
+    table.fine = {MakeLayout(FineSpec(padded_dim)), BlockAt(table.coarse, blocks)};
     return table;
 }
 
 void PutCentroid(CentroidTable& table, std::size_t i, ConstFloatSpan centroid, float bias,
                  ConstFloatSpan zeros, FloatSpan workspace, ByteSpan code) {
-    const std::size_t block = i / kRows, slot = i % kRows;
     std::memcpy(table.bias + i * sizeof bias, &bias, sizeof bias);
-    Put(CoarseSpec(table.padded_dim), CoarseAt(table, block), slot, centroid, zeros, workspace,
-        code);
-    Put(FineSpec(table.padded_dim), FineAt(table, block), slot, centroid, zeros, workspace, code);
+    Put(table.coarse, i, centroid, zeros, workspace, code);
+    Put(table.fine, i, centroid, zeros, workspace, code);
 }
 
 float BiasOf(const CentroidTable& table, std::size_t i) {
@@ -110,46 +88,52 @@ CentroidQuery PrepareCentroidQuery(ConstFloatSpan q, float epsilon, ByteSpan mem
 namespace {
 
 // All rows of a block in place.
-void BoundBlock(const quant::Spec& spec, const std::uint8_t* at,
+void BoundBlock(const CentroidTable::Layer& layer, std::size_t block,
                 const quant::PreparedQuery& prepared, float norm_sqr, float lower[32]) {
-    const quant::Quantizer& quantizer = quant::Get(spec.kind);
+    const BlockLayout& layout = layer.layout;
+    const std::uint8_t* at = BlockAt(layer, block);
     float sums[kRows] = {}, estimates[kRows];
-    quantizer.ScanPiece(spec, prepared, 0, {at + kCodesAt, quantizer.BlockCodeBytes(spec)}, ~0u,
-                        static_cast<std::ptrdiff_t>(BlockBytes(spec)), sums);
-    kernels::Active().bound_block(FactorsAt(at), quant::ListScalars(prepared, norm_sqr), sums, 0,
-                                  lower, estimates);
+    layout.quantizer->ScanPiece(layout.spec, prepared, 0,
+                                {at + layout.factor_bytes, layout.code_bytes}, ~0u,
+                                static_cast<std::ptrdiff_t>(BlockBytes(layout)), sums);
+    kernels::Active().bound_block(FactorsAt(layout, at), quant::ListScalars(prepared, norm_sqr),
+                                  sums, 0, lower, estimates);
+}
+
+// Where the code of a list begins in a layer of row-major codes.
+const std::uint8_t* RowAt(const CentroidTable::Layer& layer, std::size_t list) {
+    return BlockAt(layer, list / kRows) + layer.layout.factor_bytes +
+           list % kRows * layer.layout.scan_row_bytes;
 }
 
 }  // namespace
 
 void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
                  float lower[32]) {
-    BoundBlock(CoarseSpec(table.padded_dim), CoarseAt(table, block), query.coarse, query.norm_sqr,
-               lower);
+    BoundBlock(table.coarse, block, query.coarse, query.norm_sqr, lower);
 }
 
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
                std::size_t n, float lower[32]) {
-    const quant::Spec spec = FineSpec(table.padded_dim);
+    const BlockLayout& layout = table.fine.layout;
     if (n == kRows && lists[0] % kRows == 0 && lists[n - 1] == lists[0] + n - 1) {
-        BoundBlock(spec, FineAt(table, lists[0] / kRows), query.fine, query.norm_sqr, lower);
+        BoundBlock(table.fine, lists[0] / kRows, query.fine, query.norm_sqr, lower);
         return;
     }
-    const quant::Quantizer& quantizer = quant::Get(spec.kind);
-    const std::size_t row_bytes = quantizer.ScanRowBytes(spec);
     // A block of the lists that are wanted.
     float add[kRows] = {}, offset[kRows] = {}, sums[kRows] = {}, estimates[kRows];
     std::uint16_t scale[kRows] = {}, error[kRows] = {};
     for (std::size_t i = 0; i < n; i++) {
         const std::size_t slot = lists[i] % kRows;
-        const std::uint8_t* at = FineAt(table, lists[i] / kRows);
-        const kernels::BlockFactors factors = FactorsAt(at);
+        const kernels::BlockFactors factors =
+            FactorsAt(layout, BlockAt(table.fine, lists[i] / kRows));
         add[i] = factors.add[slot];
         offset[i] = factors.offset[slot];
         scale[i] = factors.scale[slot];
         error[i] = factors.error[slot];
-        quantizer.ScanPiece(spec, query.fine, 0, {at + kCodesAt + slot * row_bytes, row_bytes}, 1,
-                            0, sums + i);
+        layout.quantizer->ScanPiece(layout.spec, query.fine, 0,
+                                    {RowAt(table.fine, lists[i]), layout.scan_row_bytes}, 1, 0,
+                                    sums + i);
     }
     kernels::Active().bound_block({add, scale, error, offset},
                                   quant::ListScalars(query.fine, query.norm_sqr), sums, 0, lower,
@@ -241,9 +225,9 @@ void ListOrder::RaiseLimit() {
         for (; within != 0; within &= within - 1) {
             const auto list = static_cast<std::uint32_t>(b * kRows) +
                               static_cast<std::uint32_t>(__builtin_ctz(within));
-            const std::size_t row_bytes = table_->padded_dim / 2;
-            const std::uint8_t* code = FineAt(*table_, b) + kCodesAt + list % kRows * row_bytes;
-            for (std::size_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(code + at);
+            const std::uint8_t* code = RowAt(table_->fine, list);
+            for (std::size_t at = 0; at < table_->fine.layout.scan_row_bytes; at += 64)
+                __builtin_prefetch(code + at);
             entering[n++] = list;
             if (n < kRows) continue;
             Enter(entering, n);

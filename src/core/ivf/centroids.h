@@ -3,9 +3,7 @@
 // distance itself is computed from the floats.
 //
 //   table         | bias float x lists | layer of bq, 1 bit | layer of sq4, lloydmax |
-//   layer         blocks of 32 lists:
-//                 | add float x 32 | offset float x 32 | scale bfloat16 x 32 | error bfloat16 x 32 |
-//                 | codes of 32 rows, as the quantizer lays them out                               |
+//   layer         blocks of 32 lists: | factors | codes |, as those of rows (block.h)
 //
 // The codes are of ||q - c||^2, with 0 for the centroid of the list that a row would be in. The bias is
 // what the order in which a scan opens lists takes off it:
@@ -21,7 +19,7 @@
 // nearest, hold 95 of 100 lists that are to be opened.
 #pragma once
 
-#include "core/quant/quantizer.h"
+#include "core/ivf/block.h"
 
 namespace quantvec::ivf {
 
@@ -32,21 +30,22 @@ inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
     return {quant::Kind::kSq4, 4, static_cast<std::uint32_t>(padded_dim), quant::Levels::kLloydMax};
 }
 
-// A table and where its parts lie.
 // Rows scanned until the list of a near row is open, in 95 of 100 cases, with 0, 0.2 and 0.3 (numpy, about
 // as many lists as by default): wordnet-384 19,200, 17,600, 17,100; fashion-mnist 1,155, 1,160, 1,172;
 // 100,000 rows of bench/scale.py 5,142, 5,186, 5,366. An estimate of how near a list's nearest row may
 // be, from the spread of residuals, gave wordnet-384 16,500 and those of scale.py 8,200.
 inline constexpr float kSpreadWeight = 0.2f;
 
+// A table and where its parts lie.
 struct CentroidTable {
-    std::size_t padded_dim;
+    struct Layer {
+        BlockLayout layout;
+        std::uint8_t* blocks;
+    };
     std::size_t lists;
-    std::uint8_t* bias;
-    std::uint8_t* coarse;
-    std::size_t coarse_block_bytes;
-    std::uint8_t* fine;
-    std::size_t fine_block_bytes;
+    std::uint8_t* bias;  // floats; the table begins here
+    Layer coarse;
+    Layer fine;
 };
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim);
 // bytes [CentroidTableBytes], aligned for floats

@@ -157,14 +157,12 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     std::uint8_t* tables = prepared.tables.data();
     kernels::Active().subset_tables(query.data(), groups, 1.0f / unit, most, tables,
                                     FineTables(spec) ? tables + groups * 16 : nullptr);
-    const float half_steps = static_cast<float>(groups) * unit / 2;
-    const float spread = epsilon * unit * __builtin_sqrtf(static_cast<float>(groups) / 12);
+    const auto terms = static_cast<float>(groups);
     prepared.unit = unit;
     prepared.shift = least - total / 2;
     prepared.total = 0;
     // Sums above 2^24 are rounded by the float that holds them.
-    prepared.round_error =
-        (spread < half_steps ? spread : half_steps) + widest * static_cast<float>(groups) * 6e-8f;
+    prepared.round_error = TermsRounding(terms, unit, epsilon) + widest * terms * 6e-8f;
     prepared.tighten = Tighten(spec, epsilon);
     if (spec.bits == 1) return;
 

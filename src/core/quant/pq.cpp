@@ -127,10 +127,8 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     prepared.unit = widest / most;
     prepared.shift = shift;
     prepared.total = 0;
-    const float hard = m * prepared.unit / 2;
-    const float spread = epsilon * prepared.unit * __builtin_sqrtf(m / 12);
     // Sums above 2^24 are rounded by the float that holds them.
-    prepared.round_error = (spread < hard ? spread : hard) + widest * m * 6e-8f;
+    prepared.round_error = TermsRounding(m, prepared.unit, epsilon) + widest * m * 6e-8f;
     prepared.tighten = Tighten(spec, epsilon);
 }
 
@@ -181,7 +179,10 @@ float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan dire
     const float ee = k.ordered_dot(workspace.data(), workspace.data(), n);
     const float dd = k.ordered_dot(direction.data(), direction.data(), n);
     const float de = k.ordered_dot(direction.data(), workspace.data(), n);
-    return ee > 0 && dd > 0 ? __builtin_fabsf(de) / __builtin_sqrtf(ee * dd) : 0;
+    if (!(ee > 0) || !(dd > 0)) return 0;
+    const float cosine = __builtin_fabsf(de) / __builtin_sqrtf(ee) / __builtin_sqrtf(dd);
+    // Beyond the float range nothing is known: the bound is to be the hard one.
+    return cosine <= 1 && __builtin_isfinite(ee) && __builtin_isfinite(dd) ? cosine : 1.0f;
 }
 
 // ---- training ----

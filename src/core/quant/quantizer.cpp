@@ -70,6 +70,12 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     return {alpha, add, error};
 }
 
+float TermsRounding(float terms, float unit, float epsilon) {
+    const float spread = epsilon * unit * __builtin_sqrtf(terms / 12);
+    const float hard = terms * unit / 2;
+    return spread < hard ? spread : hard;
+}
+
 float Tighten(const Spec& spec, float epsilon) {
     const float spread = spec.spread > 0
                              ? spec.spread
@@ -102,7 +108,6 @@ void GatherRow(ConstByteSpan codes, std::size_t row_begin, ByteSpan code) {
 void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
                          PreparedQuery& prepared) {
     const std::size_t n = spec.padded_dim;
-    const float dim = static_cast<float>(n);
     std::int8_t* planes = reinterpret_cast<std::int8_t*>(memory.data());
     prepared.hi = {planes, n};
     prepared.lo = {planes + n, n};
@@ -111,12 +116,10 @@ void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, 
     std::int64_t total = 0;
     for (std::size_t i = 0; i < n; i++) total += prepared.hi[i] * 128 + prepared.lo[i];
 
-    const float spread = epsilon * unit * __builtin_sqrtf(dim / 12);
-    const float hard = dim * unit / 2;
     prepared.unit = unit;
     prepared.shift = 0;
     prepared.total = unit * static_cast<float>(total);
-    prepared.round_error = 255 * (spread < hard ? spread : hard);
+    prepared.round_error = 255 * TermsRounding(static_cast<float>(n), unit, epsilon);
     prepared.tighten = Tighten(spec, epsilon);
 }
 

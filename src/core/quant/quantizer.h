@@ -163,6 +163,10 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
 // code says little of r (a cosine below kParallelEpsilon / sqrt(n - 1)), so that the hard bound holds.
 inline constexpr float kParallelEpsilon = 3;
 
+// Rounding that so many terms of one unit add up to, half a unit each at most: `epsilon` standard
+// errors, or all of it.
+float TermsRounding(float terms, float unit, float epsilon);
+
 // min(1, epsilon * spread)
 float Tighten(const Spec& spec, float epsilon);
 

@@ -100,13 +100,6 @@ void ShareMemory(Build& b, std::size_t lists) {
 
 }  // namespace
 
-bool LearnsBasis(const Build& b) {
-    // Finding it grows with the cube (1.4 s at 832, 10 s at 1,536), every row and query with the square.
-    constexpr std::size_t kMostDim = 1024;
-    return b.layout.spec.kind == quant::Kind::kPq && b.layout.spec.m < b.padded &&
-           b.padded <= kMostDim && 2 * b.padded * b.padded * sizeof(float) <= b.budget / 4;
-}
-
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base) {
     const auto dim = static_cast<std::size_t>(b.dim);
     std::size_t at = 0;

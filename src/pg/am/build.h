@@ -81,9 +81,8 @@ struct Build {
     double* heap_tuples;         // [team]
     double* index_tuples;        // [team]
     std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
-    double*
-        distances;  // [team, lists] sums of rows' squared distances; in the end the first has all
-    bool* broken_hot_chain;  // [team]
+    double* distances;           // [team, lists] sums of squares; in the end the first has all
+    bool* broken_hot_chain;      // [team]
 
     Tuplesortstate* sort;
     TupleDesc sort_desc;
@@ -102,8 +101,6 @@ inline void Phase(const Build& b, int phase) {
     if (Leads(b)) pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
 }
 
-// Whether pq's basis is learned: twice its size takes no more than a quarter of the memory.
-bool LearnsBasis(const Build& b);
 // Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
@@ -125,11 +122,39 @@ void FindNearest(const Build& b, const float* centroids, std::size_t lists,
 void FindLists(const Build& b, ivf::NearestBatch& batch);
 
 // build_train.cpp
+// Passes of k-means over the sample.
+inline constexpr int kPasses = 8;
+// A participant's sample.
+struct Sample {
+    Build* build;
+    float* rows;           // [capacity, padded], raw
+    std::size_t capacity;  // 0: only count
+    std::size_t size;
+    double seen;
+    pg_prng_state random;
+};
+// The part of participant `me` of n things, if they are dealt out in proportion to the rows that
+// each has, rows[i * stride]: [begin, end). Nobody gets more of them than it has rows, if all have n.
+struct Share {
+    std::size_t begin;
+    std::size_t end;
+};
+Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n);
 // The leader's plan, before there is a team: how many lists and samples, within the budget.
 Decisions PlanTraining(Build& b);
 // Workers that the planner grants and the budget allows, perhaps with a smaller sample.
 int AffordableWorkers(Build& b, Decisions& plan);
 void Train(Build& b);
+
+// build_codebooks.cpp
+// Rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
+inline constexpr std::size_t kSamplesPerWord = 100;
+inline constexpr std::size_t kLeastSamplesPerWord = 8;
+// Whether pq's basis is learned: twice its size takes no more than a quarter of the memory.
+bool LearnsBasis(const Build& b);
+// pq: each sub-space of the residuals gets its codewords. With too few rows the index falls back to
+// codes that need no training.
+void TrainCodebooks(Build& b, Sample& sample);
 
 // build_encode.cpp
 // Scans this participant's part of the table. Afterwards the leader's b.sort gives all rows.

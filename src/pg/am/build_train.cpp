@@ -9,7 +9,6 @@
 #include <cmath>
 
 #include "core/kernels/kernels.h"
-#include "core/quant/basis.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/build.h"
@@ -29,11 +28,9 @@ constexpr double kPagesPerList = 3;
 // ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
 constexpr double kListsPerRootRow = 2;
 
-// k-means: rows a list in the sample, at best and at least, and passes over it. Faiss warns below
-// 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
+// k-means: rows a list in the sample, at best and at least. Faiss warns below 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
 constexpr double kSamplesPerList = 100;
 constexpr double kLeastSamplesPerList = 8;
-constexpr int kPasses = 8;
 // Lists in groups: passes in which samples may go to other groups' lists (twice as many gain half a
 // point of recall and cost twice the training), and the samples that do so together.
 constexpr int kBorderPasses = 4;
@@ -42,13 +39,6 @@ constexpr std::size_t kGroupedBatchRows = 8192;
 constexpr double kSamplesForMean = 10000;
 
 constexpr std::uint64_t kSeed = 0x71766563;
-
-// pq: rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
-constexpr std::size_t kSamplesPerWord = 100;
-constexpr std::size_t kLeastSamplesPerWord = 8;
-
-// pq: codes measured for the spread of the bound.
-constexpr std::size_t kSpreadPairs = 4000;
 
 // A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much of
 // the sample may be given up for the sums of more participants.
@@ -60,15 +50,6 @@ constexpr double kSampleKept = 0.75;
 constexpr BlockNumber kDensityPages = 200;
 
 // ---- the sample ----
-
-struct Sample {
-    Build* build;
-    float* rows;           // [capacity, padded], raw
-    std::size_t capacity;  // 0: only count
-    std::size_t size;
-    double seen;
-    pg_prng_state random;
-};
 
 // The value as the index sees it: for cosine of unit length. false: not indexed.
 bool RawRow(const Build& b, Datum datum, float* out) {
@@ -241,24 +222,6 @@ void RotateSample(Build& b, Sample& sample) {
 }
 
 // ---- lists ----
-
-// The part of participant `me` of n things, if they are dealt out in proportion to the rows that
-// each has, rows[i * stride]: [begin, end). Nobody gets more of them than it has rows, if all have n.
-struct Share {
-    std::size_t begin;
-    std::size_t end;
-};
-Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n) {
-    std::uint64_t before = 0, all = 0;
-    for (int i = 0; i < b.team.size; i++) {
-        const std::uint64_t have = rows[static_cast<std::size_t>(i) * stride];
-        if (i < b.team.me) before += have;
-        all += have;
-    }
-    if (all == 0) return {0, 0};
-    const std::uint64_t mine = rows[static_cast<std::size_t>(b.team.me) * stride];
-    return {n * before / all, n * (before + mine) / all};
-}
 
 // Samples that meet some of the centroids only, those of their group.
 struct Part {
@@ -473,185 +436,19 @@ void TrainLists(Build& b, Sample& sample) {
     PackLists(b);
 }
 
-// ---- codebooks ----
-
-int CompareFloats(const void* a, const void* b) {
-    const float x = *static_cast<const float*>(a), y = *static_cast<const float*>(b);
-    return x < y ? -1 : x > y;
-}
-
-// How far the errors of codes reach into directions that queries have, for one standard error of
-// the bound: the root mean square, or more if the far end is farther out than a normal variable's.
-float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sample) {
-    const float least = 1.0f / std::sqrt(static_cast<float>(b.padded - 1));
-    const std::size_t n = Min(sample.size, kSpreadPairs);
-    if (n < 2) return least;
-    auto* deviation = static_cast<float*>(palloc(n * sizeof(float)));
-    double squares = 0;
-    for (std::size_t i = 0; i < n; i++) {
-        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        const std::size_t other = (i * 7919 + sample.size / 2) % sample.size;
-        deviation[i] =
-            quant::PqDeviation(spec, {sample.rows + i * b.padded, b.padded},
-                               {sample.rows + other * b.padded, b.padded}, {b.workspace, b.padded});
-        squares += static_cast<double>(deviation[i]) * static_cast<double>(deviation[i]);
-    }
-    qsort(deviation, n, sizeof(float), CompareFloats);
-    // 3.29 standard deviations of a normal variable are exceeded once in a thousand.
-    const float far = deviation[n - 1 - n / 1000] / 3.29f;
-    const float rms = static_cast<float>(std::sqrt(squares / static_cast<double>(n)));
-    pfree(deviation);
-    return Max(Max(far, rms), least);
-}
-
-// The sample becomes what its lists leave of it.
-void TakeResiduals(Build& b, Sample& sample) {
-    if (b.lists < 2) return;
-    ivf::NearestBatch batch = AllocateBatch(b, kBatchRows);
-    for (std::size_t begin = 0; begin < sample.size; begin += kBatchRows) {
-        float* rows = sample.rows + begin * b.padded;
-        SetRows(batch, rows, Min(sample.size - begin, kBatchRows));
-        FindLists(b, batch);
-        for (std::size_t i = 0; i < batch.size; i++) {
-            const float* centroid = b.centroids + batch.list[i] * b.padded;
-            for (std::size_t j = 0; j < b.padded; j++) rows[i * b.padded + j] -= centroid[j];
-        }
-    }
-    FreeBatch(batch);
-}
-
-// The leader finds the basis that spreads the variance of its residuals evenly over the sub-spaces;
-// false: there is none.
-bool LearnBasis(Build& b, const Sample& sample) {
-    const std::size_t n = b.padded;
-    quant::Eigen eigen = {};
-    eigen.n = n;
-    eigen.vectors = static_cast<float*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, n * n * sizeof(float), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    eigen.values = static_cast<double*>(palloc(n * sizeof(double)));
-    eigen.off = static_cast<double*>(palloc(n * sizeof(double)));
-    eigen.work = b.workspace;
-    for (std::size_t i = 0; i < sample.size; i += kInterruptRows) {
-        CHECK_FOR_INTERRUPTS();
-        quant::AddCovariance(sample.rows + i * n, Min(sample.size - i, kInterruptRows), n,
-                             eigen.vectors);
-    }
-    quant::EigenBegin(eigen);
-    while (quant::EigenStep(eigen)) CHECK_FOR_INTERRUPTS();
-    const bool found = eigen.phase == quant::Eigen::Phase::kDone;
-    if (found) {
-        auto* order = static_cast<std::uint32_t*>(palloc(n * sizeof(std::uint32_t)));
-        quant::AllocateBalanced(b.layout.spec, eigen.values, eigen.off, order);
-        for (std::size_t k = 0; k < n; k++)
-            memcpy(b.basis + k * n, eigen.vectors + order[k] * n, n * sizeof(float));
-        pfree(order);
-    }
-    pfree(eigen.vectors);
-    pfree(eigen.values);
-    pfree(eigen.off);
-    return found;
-}
-
-// What was made so far moves into the learned basis: everybody's residuals, and the centroids.
-void MoveToBasis(Build& b, Sample& sample) {
-    const auto move = [&](float* x) {
-        quant::ApplyBasis(b.basis, x, b.padded, b.workspace);
-        memcpy(x, b.workspace, b.padded * sizeof(float));
-    };
-    for (std::size_t i = 0; i < sample.size; i++) {
-        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        move(sample.rows + i * b.padded);
-    }
-    const auto team = static_cast<std::size_t>(b.team.size),
-               me = static_cast<std::size_t>(b.team.me);
-    const std::size_t groups = b.decided->groups;
-    for (std::size_t i = me; i < b.lists + groups; i += team) {
-        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        move(i < b.lists ? b.centroids + i * b.padded
-                         : b.group_centroids + (i - b.lists) * b.padded);
-    }
-    // The packed centroids are still the old ones.
-    if (b.packed) PackLists(b);
-    b.model.basis = b.basis;
-}
-
-// pq: each sub-space of the residuals gets its codewords. With too few rows the index falls back to
-// codes that need no training.
-void TrainCodebooks(Build& b, Sample& sample) {
-    quant::Spec spec = b.layout.spec;
-    const std::size_t words = quant::PqWords(spec);
-    if (!b.trained || b.decided->sampled < kLeastSamplesPerWord * words) {
-        b.books = nullptr;
-        b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, spec.padded_dim});
-        return;
-    }
-    const Share enough = ShareOf(b, b.sampled, 1, kSamplesPerWord * words);
-    sample.size = Min(sample.size, enough.end - enough.begin);
-    TakeResiduals(b, sample);
-    Meet(b.team);
-    if (Leads(b)) b.decided->has_basis = LearnsBasis(b) && LearnBasis(b, sample);
-    Meet(b.team);
-    if (b.decided->has_basis) MoveToBasis(b, sample);
-
-    const auto team = static_cast<std::size_t>(b.team.size),
-               me = static_cast<std::size_t>(b.team.me);
-    const std::size_t floats = b.padded * words, counts = spec.m * words;
-    quant::PqTraining t = {};
-    t.spec = spec;
-    t.residuals = {sample.rows, sample.size, b.padded};
-    // Sub-space j, with the sums of one participant.
-    const auto turn_to = [&](std::size_t j, std::size_t participant) {
-        t.j = j;
-        t.book = b.books + quant::PqBegin(spec, j) * words;
-        t.norms = b.norms + j * words;
-        t.sums = b.book_sums + participant * floats + quant::PqBegin(spec, j) * words;
-        t.counts = b.book_counts + participant * counts + j * words;
-    };
-    // Who has most of the sample has a row for every codeword (AffordableWorkers).
-    std::size_t most = 0;
-    for (std::size_t i = 1; i < team; i++)
-        if (b.sampled[i] > b.sampled[most]) most = i;
-    for (std::size_t j = 0; j < spec.m && me == most; j++) {
-        CHECK_FOR_INTERRUPTS();
-        turn_to(j, me);
-        quant::PqSeed(t);
-    }
-    for (int pass = 0; pass < kPasses; pass++) {
-        Meet(b.team);
-        for (std::size_t j = 0; j < spec.m; j++) {
-            turn_to(j, me);
-            quant::PqClear(t);
-            for (std::size_t i = 0; i < sample.size; i += 1024) {
-                CHECK_FOR_INTERRUPTS();
-                quant::PqAssign(t, i, Min(i + 1024, sample.size));
-            }
-        }
-        Meet(b.team);
-        for (std::size_t j = me; j < spec.m; j += team) {
-            turn_to(j, me);
-            float* sums = t.sums;
-            std::uint32_t* sum_counts = t.counts;
-            const std::size_t width = quant::PqBegin(spec, j + 1) - quant::PqBegin(spec, j);
-            for (std::size_t other = 0; other < team; other++) {
-                if (other == me) continue;
-                turn_to(j, other);
-                for (std::size_t i = 0; i < width * words; i++) sums[i] += t.sums[i];
-                for (std::size_t k = 0; k < words; k++) sum_counts[k] += t.counts[k];
-            }
-            turn_to(j, me);
-            quant::PqUpdate(t);
-        }
-    }
-    Meet(b.team);
-    spec.books = b.books;
-    spec.norms = b.norms;
-    b.spreads[me] = MeasureSpread(b, spec, sample);
-    Meet(b.team);
-    for (std::size_t i = 0; i < team; i++) spec.spread = Max(spec.spread, b.spreads[i]);
-    b.layout = ivf::MakeLayout(spec);
-}
-
 }  // namespace
+
+Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n) {
+    std::uint64_t before = 0, all = 0;
+    for (int i = 0; i < b.team.size; i++) {
+        const std::uint64_t have = rows[static_cast<std::size_t>(i) * stride];
+        if (i < b.team.me) before += have;
+        all += have;
+    }
+    if (all == 0) return {0, 0};
+    const std::uint64_t mine = rows[static_cast<std::size_t>(b.team.me) * stride];
+    return {n * before / all, n * (before + mine) / all};
+}
 
 Decisions PlanTraining(Build& b) {
     Decisions d = {};

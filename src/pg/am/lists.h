@@ -37,20 +37,4 @@ struct NearList {
 // The nearest of those that are left. REQUIRES: near.order.left() > 0.
 NearList TakeNearest(NearLists& near);
 
-// Makes the codes of centroids: when an index is written, and when a model is read from one that has
-// none.
-struct CentroidCoder {
-    const float* mean;  // inner product: the stored mean, rotated [padded_dim]; else nullptr
-    FloatSpan sum, zeros, workspace;
-    ByteSpan code;
-};
-// The model needs metric, dim, mean and signs.
-CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim);
-// spread: of the list's rows (ivf::ListEntry).
-void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
-                  ConstFloatSpan centroid, float spread);
-
-// A table without codes, in the current context.
-ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);
-
 }  // namespace quantvec::pg

@@ -6,7 +6,6 @@
 #include "core/quant/basis.h"
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
-#include "pg/am/lists.h"
 #include "pg/am/options.h"
 #include "pg/error.h"
 
@@ -277,6 +276,13 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
     model->references++;
     MemoryContextRegisterResetCallback(owner, callback);
     return model;
+}
+
+ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
+    auto* bytes = static_cast<std::uint8_t*>(
+        MemoryContextAllocExtended(CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
+                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    return ivf::CentroidTableAt(bytes, lists, padded_dim);
 }
 
 ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch) {

@@ -122,6 +122,9 @@ struct Model {
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
 
+// A table without codes, in the current context.
+ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);
+
 // The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
 // next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.
 ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch);

@@ -159,11 +159,9 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
         const float upper = 2 * c.estimate - c.lower;
         if (!isnan(upper)) scan.scan_bounds.Push(upper);
         if (scan.opclass->metric != Metric::kInnerProduct)
-            // Not below the bound, or rows would not come in the order of what they are ordered by.
-            c.estimate =
-                Max(c.lower, layout.quantizer->Shrunk(scan.open.items[open].l2sqr, c.estimate,
-                                                      quant::FromBfloat16(factors.scale[slot]),
-                                                      quant::FromBfloat16(factors.error[slot])));
+            c.estimate = layout.quantizer->Shrunk(scan.open.items[open].l2sqr, c.estimate,
+                                                  quant::FromBfloat16(factors.scale[slot]),
+                                                  quant::FromBfloat16(factors.error[slot]));
     }
     seen.taken |= block.below;
     seen.unused = kernels::Active().masked_min(block.lower, block.live & ~seen.taken);
@@ -354,9 +352,11 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         if (rerank) {
             batch[size++] = c.tid;
         } else {
-            scan.ranked.Push(scan.query_context) = {KeyOf(scan, c.estimate), 0, InvalidOid, c.tid};
+            // Not below the bound, by which rows come here, or some would come too late.
+            const float rank = Max(c.lower, c.estimate);
+            scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.tid};
             ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
-            scan.exact_keys.Push(c.estimate);
+            scan.exact_keys.Push(rank);
             size++;
         }
     }
