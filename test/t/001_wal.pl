@@ -153,5 +153,6 @@ for_each_table($standby, q{
 insert($standby, 6);
 answers_are_exact($standby, $_->{name}, $_->{dim}, "$_->{name} after promotion") for @tables;
 
+all_indexes_are_sound($primary, $standby);
 log_is_clean($primary, $standby);
 done_testing();

@@ -208,5 +208,6 @@ for my $crash (1 .. 3)
     answers_are_exact($node, 'unlogged', $dim, 'unlogged table filled after a crash');
 }
 
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

@@ -207,5 +207,6 @@ sub create_rows
     return;
 }
 
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

@@ -86,6 +86,7 @@ for ([ 16, 0, 0, "quantizer = 'bq'" ], [ 64, 0, 0, "quantizer = 'bq'" ], [ 1024,
     [ 128, 2, 2, "quantizer = 'pq'" ], [ 1024, 2, 2, "quantizer = 'bq'" ], [ 64, 2, 1, "quantizer = 'bq', lists = 2000" ])
 {
     my ($limit, $wished, $workers, $with) = @$_;
+    $node->safe_psql('postgres', 'DROP INDEX IF EXISTS i');
     my $begin = time;
     my $build = start_sql($node, 'SELECT pg_backend_pid()', "SET maintenance_work_mem = '${limit}MB'",
         "SET max_parallel_maintenance_workers = $wished",
@@ -117,8 +118,8 @@ for ([ 16, 0, 0, "quantizer = 'bq'" ], [ 64, 0, 0, "quantizer = 'bq'" ], [ 1024,
     is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_ls_tmpdir()'), 0, 'no temporary file is left');
     # As long as a build by one process: once for each code.
     indexes_are_sound($node, 't', $name) unless $checked{$with}++;
-    $node->safe_psql('postgres', 'DROP INDEX i');
 }
 
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

@@ -165,7 +165,7 @@ for (@settings)
 
 for my $code ("quantizer = 'bq', bits = 1", "quantizer = 'bq', bits = 4", "quantizer = 'sq8'")
 {
-    $node->safe_psql('postgres', "CREATE INDEX i ON t USING quantvec (v) WITH ($code, lists = 100)");
+    $node->safe_psql('postgres', "DROP INDEX IF EXISTS i; CREATE INDEX i ON t USING quantvec (v) WITH ($code, lists = 100)");
     my $before_scans = left_behind();
     my %scans = (
         'one scan of everything' => 'SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> test_vector(5, 128)) AS s',
@@ -206,8 +206,8 @@ for my $code ("quantizer = 'bq', bits = 1", "quantizer = 'bq', bits = 4", "quant
     $node->safe_psql('postgres', qq{
         INSERT INTO t SELECT i, test_vector(i, $dim) FROM generate_series(1, $rows) AS i ON CONFLICT DO NOTHING});
     answers_are_exact($node, 't', $dim, "$code: after the next VACUUM");
-    $node->safe_psql('postgres', 'DROP INDEX i');
 }
 
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

@@ -253,5 +253,6 @@ for my $phase ('training lists', 'encoding rows')
 build('CREATE INDEX i ON t USING quantvec (v)');
 answers_are_exact($node, 't', $dim, 'the next build');
 
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

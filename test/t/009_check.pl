@@ -40,6 +40,15 @@ my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 
 my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440,
     coarse => 456);
 
+# CRC-32C
+my @crc_table = map { my $crc = $_; $crc = $crc >> 1 ^ ($crc & 1 ? 0x82f63b78 : 0) for 1 .. 8; $crc } 0 .. 255;
+sub crc32c
+{
+    my $crc = 0xffffffff;
+    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ $crc >> 8 for unpack 'C*', $_[0];
+    return $crc ^ 0xffffffff;
+}
+
 # ---- an index file ----
 
 package IndexFile;
@@ -87,6 +96,15 @@ sub set
 }
 
 sub flip { my ($self, $at, $bits) = @_; $self->set($at, 'C', $self->get($at, 'C') ^ $bits); return; }
+
+# The checksum that the page at this place should have; stored there, so that another fault is not found by it.
+sub checksum { my ($self, $page) = @_; return main::crc32c(substr $self->{data}, $page + $payload_at, $payload_end - $payload_at); }
+sub stamp
+{
+    my ($self, $page) = @_;
+    substr($self->{data}, $page + $payload_end + 28, 4) = pack 'L', $self->checksum($page);
+    return;
+}
 
 sub chain
 {
@@ -190,6 +208,8 @@ sub change
         local $_ = $file->get($at, $field->[1]);
         my $new = ref $change ? $change->($file) : $change;
         $file->set($at, $field->[1], $new);
+        # What the metapage says is looked at beside its checksum.
+        $file->stamp(0) if $at >= $payload_at && $at < $payload_end;
     });
     return;
 }
@@ -245,7 +265,7 @@ sub faults_of_pages
         damage("$which page, first_block", $tail, $tail{first_block}, sub { $_ ^ 128 });
         damage("$which page, blocks", $tail, $tail{blocks}, sub { $_ + 1 });
         damage("$which page, head_page", $tail, $tail{head_page}, 1);
-        damage("$which page, checksum", $tail, $tail{crc}, sub { $_ ^ 1 << 31 }) if $which =~ /^(model|centroids|coarse|codebooks|basis)$/;
+        damage("$which page, checksum", $tail, $tail{crc}, sub { $_ ^ 1 << 31 }) if $which =~ /^(meta|model|centroids|coarse|codebooks|basis)$/;
         fault("$which page, zeros", 'XX002', sub { substr($_[0]{data}, $page->($_[0]), $page_bytes) = "\0" x $page_bytes });
         fault("$which page, copy of another", 'XX002', sub {
             my ($file) = @_;
@@ -271,7 +291,8 @@ sub faults_of_meta
     damage("metapage, quantizer", $at, $meta{quantizer}, sub { $_ ^ 8 });
     damage("metapage, another quantizer", $at, $meta{quantizer}, sub { $_ == 1 ? 3 : 1 });
     damage("metapage, next_list_id", $at, $meta{next_list_id}, 1);
-    damage("metapage, error_spread not a number", $at, $meta{error_spread}, 0x7fc00000);
+    damage("metapage, error_spread $_", $at, $meta{error_spread}, unpack 'L', pack 'f', $_)
+      for -0.5, 1.5, 'inf', 'nan', $code =~ /pq/ ? 0 : 0.1;
     change('metapage, incompatible feature', '0A000', $at, $meta{incompatible}, 1 << 17);
     change('metapage, read-compatible feature', '0A000', $at, $meta{read_compatible}, 1 << 17);
     for my $name (sort keys %part)
@@ -285,8 +306,13 @@ sub faults_of_meta
         damage("metapage, generation of $name", $part, [ 0, 'Q' ], sub { $_ + 1 });
         damage("metapage, pages of $name", $part, [ 12, 'L' ], sub { $_ + 1 });
     }
-    fault('metapage, build_id', 'ok', sub { $_[0]->flip($payload_at + 33, 1) });
-    fault('metapage, behind its fields', 'ok', sub { $_[0]->flip($payload_at + 500, 1) });
+    # What only its checksum can tell.
+    for my $field (qw(build_id rotation_seed lists next_list_id segment_bits error_spread))
+    {
+        fault("metapage, $field without checksum", 'XX002', sub { $_[0]->flip($payload_at + $meta{$field}[0], 1) });
+    }
+    fault('metapage, rows_trained', 'XX002', sub { $_[0]->flip($payload_at + 48, 1) });
+    fault('metapage, behind its fields', 'XX002', sub { $_[0]->flip($payload_at + 500, 1) });
     return;
 }
 
@@ -300,8 +326,38 @@ sub faults_of_directory
     damage('directory, scan_first of another list', $at, $entry{scan_first}, sub { $_[0]{list}[0]{scan}[0] });
     damage('directory, scan_contiguous 0', $at, $entry{scan_contiguous}, 0);
     damage('directory, spread below zero', $at, $entry{spread}, 0xbf800000);
+    damage('directory, another spread', $at, $entry{spread}, sub { $_ ^ 1 << 20 });
     damage("directory, $_", $at, $entry{$_}, sub { $_ ^ 1 << 6 }) for qw(refine_first refine_last refine_contiguous);
     fault('directory, behind its entries', 'ok', sub { $_[0]->flip($_[0]{list}[-1]{entry} + 96, 1) });
+    return;
+}
+
+# The model, with right checksums: the codes of the centroids are not those of the centroids.
+sub faults_of_centroids
+{
+    # Of 32 lists: biases; factors of 256 bytes and one bit a dimension; factors of 384 bytes and four bits.
+    my %at = (bias => sub { 4 }, 'bit factors' => sub { 128 + 4 }, 'bit codes' => sub { 128 + 256 + 17 },
+        'nibble factors' => sub { 128 + 256 + 4 * $_[0]{padded_dim} + 4 },
+        'nibble codes' => sub { 128 + 256 + 4 * $_[0]{padded_dim} + 384 + 1 });
+    for my $name (sort keys %at)
+    {
+        fault("codes of centroids, $name", 'XX002', sub {
+            my ($file) = @_;
+            my $n = $at{$name}->($file);
+            my $page = $file->{parts}{coarse}[ $n / ($payload_end - $payload_at) ] * $page_bytes;
+            $file->flip($page + $payload_at + $n % ($payload_end - $payload_at), 0x10);
+            $file->stamp($page);
+        });
+    }
+    for my $i (0, 9)
+    {
+        fault("centroid, sign of float $i", 'XX002', sub {
+            my ($file) = @_;
+            my $page = $file->{parts}{centroids}[0] * $page_bytes;
+            $file->flip($page + $payload_at + 8 + 4 * $i + 3, 0x80);
+            $file->stamp($page);
+        });
+    }
     return;
 }
 
@@ -463,6 +519,7 @@ for (sort keys %codes)
         faults_of_pages('meta', 'model', @model, 'centroids', 'coarse', 'directory', 'scan', $refined ? 'refine' : ());
         faults_of_directory();
         faults_of_file();
+        faults_of_centroids();
     }
     faults_of_jumps() if $code eq 'sq8';
     faults_of_blocks();
@@ -528,6 +585,7 @@ for my $code (sort keys %codes)
     {
         my $file = IndexFile->new($node->data_dir . '/' . $path{"${code}_$i"}, $visible{$code});
         my $before = $file->{data};
+        die "$file->{path}: another checksum" if $file->checksum(0) != $file->get($payload_end + 28, 'L');
         $faults{$code}[$i][2]->($file);
         die "$code: $faults{$code}[$i][0] changes nothing" if $file->{data} eq $before;
         $file->save;
@@ -538,7 +596,7 @@ $node->start;
 # ---- what the check says ----
 
 # What only the table can tell.
-my $needs_table = qr/^(code|factor|refine\ row|live\ bit\ of\ a\ row|row\ pointer,|two\ row\ pointers|metapage,\ rotation_seed)
+my $needs_table = qr/^(code|factor|refine\ row|live\ bit\ of\ a\ row|row\ pointer,|two\ row\ pointers|metapage,\ rotation_seed$)
     |no\ slot\ live/x;
 my %light = verdicts('false');
 my %deep = verdicts('true');
@@ -570,5 +628,10 @@ $other->quit;
 
 diag "$count{deep} faults are found, $count{light} of them without the table; $count{harmless} do no harm";
 
+# ---- what the hints say ----
+
+$node->safe_psql('postgres', "SET client_min_messages = warning; REINDEX TABLE $_") for sort keys %codes;
+
+all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

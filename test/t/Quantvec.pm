@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_are_exact indexes_are_sound
+our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
   start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
   copy_vectors be_float);
 
@@ -148,6 +148,23 @@ sub indexes_are_sound
         FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
         WHERE indrelid = '$table'::regclass AND indisvalid AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
     is("$out$err", 't|t', "$name: indexes are sound");
+    return;
+}
+
+# The last but one check of each test: so is every index that the test leaves behind.
+sub all_indexes_are_sound
+{
+    my (@nodes) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    for my $node (@nodes)
+    {
+        my ($status, $out, $err) = $node->psql('postgres', q{
+            SELECT count(*), count(table_rows_checked)
+            FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
+            WHERE indisvalid AND relpersistence <> 't' AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
+        like("$out$err", qr/^(\d+)\|\1$/, 'all indexes of ' . $node->name . ' are sound');
+        note "indexes|checked: $out";
+    }
     return;
 }
 

@@ -19,12 +19,8 @@ std::size_t Blocks(std::size_t lists) {
     return (lists + kRows - 1) / kRows;
 }
 
-std::size_t BlockBytes(const BlockLayout& layout) {
-    return layout.factor_bytes + layout.code_bytes;
-}
-
 std::uint8_t* BlockAt(const CentroidTable::Layer& layer, std::size_t block) {
-    return layer.blocks + block * BlockBytes(layer.layout);
+    return layer.blocks + block * LayerBlockBytes(layer.layout);
 }
 
 // The code of centroid number i.
@@ -42,8 +38,9 @@ void Put(const CentroidTable::Layer& layer, std::size_t i, ConstFloatSpan centro
 }  // namespace
 
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim) {
-    return Blocks(lists) * (kRows * sizeof(float) + BlockBytes(MakeLayout(CoarseSpec(padded_dim))) +
-                            BlockBytes(MakeLayout(FineSpec(padded_dim))));
+    return Blocks(lists) *
+           (kRows * sizeof(float) + LayerBlockBytes(MakeLayout(CoarseSpec(padded_dim))) +
+            LayerBlockBytes(MakeLayout(FineSpec(padded_dim))));
 }
 
 CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim) {
@@ -95,7 +92,7 @@ void BoundBlock(const CentroidTable::Layer& layer, std::size_t block,
     float sums[kRows] = {}, estimates[kRows];
     layout.quantizer->ScanPiece(layout.spec, prepared, 0,
                                 {at + layout.factor_bytes, layout.code_bytes}, ~0u,
-                                static_cast<std::ptrdiff_t>(BlockBytes(layout)), sums);
+                                static_cast<std::ptrdiff_t>(LayerBlockBytes(layout)), sums);
     kernels::Active().bound_block(FactorsAt(layout, at), quant::ListScalars(prepared, norm_sqr),
                                   sums, 0, lower, estimates);
 }

@@ -47,6 +47,10 @@ struct CentroidTable {
     Layer coarse;
     Layer fine;
 };
+// Of 32 lists in a layer.
+inline std::size_t LayerBlockBytes(const BlockLayout& layout) {
+    return layout.factor_bytes + layout.code_bytes;
+}
 std::size_t CentroidTableBytes(std::size_t lists, std::size_t padded_dim);
 // bytes [CentroidTableBytes], aligned for floats
 CentroidTable CentroidTableAt(std::uint8_t* bytes, std::size_t lists, std::size_t padded_dim);

@@ -45,7 +45,7 @@ struct PageTail {
     std::uint32_t owner;       // list id; 0 for pages that belong to no list
     std::uint32_t next;        // next page of the chain, or kNoPage
     std::uint32_t ordinal;     // position in the chain, from 0
-    std::uint32_t crc;         // CRC-32C of the payload: model and centroid pages
+    std::uint32_t crc;         // CRC-32C of the payload: meta, model and centroid pages
     PageKind kind;
     std::uint16_t first_block;  // scan: page offset of the first block head here; 0: none
     std::uint16_t blocks;       // scan: published block heads here

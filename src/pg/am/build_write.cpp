@@ -2,7 +2,6 @@
 // all of it goes to WAL once, at the end.
 #include <cmath>
 
-#include "core/kernels/kernels.h"
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
 
@@ -78,25 +77,11 @@ float Spread(const Build& b, std::size_t list) {
 
 // The codes of the centroids: a sixth of the memory of the centroids themselves at most.
 void WriteCodes(Build& b, BlockNumber first) {
-    const auto floats = [&b] {
-        return FloatSpan(static_cast<float*>(palloc0(b.padded * sizeof(float))), b.padded);
-    };
-    const FloatSpan zeros = floats(), workspace = floats(), mean = floats(), sum = floats();
-    const ByteSpan code(static_cast<std::uint8_t*>(palloc(b.padded / 2)), b.padded / 2);
-    const bool product = b.opclass->metric == Metric::kInnerProduct;
-    memcpy(mean.data(), b.mean, static_cast<std::size_t>(b.dim) * sizeof(float));
-    if (product) Turn(b.model, mean);
+    CentroidCoder coder = BeginCoding(b.model, b.padded);
     ivf::CentroidTable table = AllocateTable(b.lists, b.padded);
     for (std::size_t i = 0; i < b.lists; i++) {
         if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        const ConstFloatSpan centroid(b.centroids + i * b.padded, b.padded);
-        const float spread = Spread(b, i);
-        float bias = -ivf::kSpreadWeight * spread * spread;
-        if (product) {
-            for (std::size_t j = 0; j < b.padded; j++) sum[j] = centroid[j] + mean[j];
-            bias = kernels::Active().ordered_dot(sum.data(), sum.data(), b.padded);
-        }
-        ivf::PutCentroid(table, i, centroid, bias, zeros, workspace, code);
+        CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded}, Spread(b, i));
     }
     ChainWriter codes(b.index, b.fork, first);
     const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);

@@ -22,7 +22,6 @@ void CheckMeta(const Check& c) {
         (meta.quantizer != quant::Kind::kSq4 || meta.bits == 4) &&
         (meta.quantizer == quant::Kind::kSq4 || meta.levels == quant::Levels::kUniform) &&
         (pq || (meta.pq_m == 0 && meta.rotation == RotationKind::kHadamard4)) &&
-        meta.error_spread >= 0 && meta.error_spread <= 1 && (pq || meta.error_spread == 0) &&
         meta.calibration.first == ivf::kNoPage && (meta.codebooks.first != ivf::kNoPage) == pq &&
         (meta.basis.first != ivf::kNoPage) == (meta.rotation == RotationKind::kHadamard4Basis);
     if (!sound) ReportCorruption(c.index, kMetaPage, "the metapage holds impossible values");
@@ -79,6 +78,49 @@ void CheckNodes(Check& c) {
     }
 }
 
+// `size` bytes of the table of codes, which the chain of codes holds, are as they should be.
+void CompareCodes(const Check& c, const std::uint8_t* stored, const std::uint8_t* fresh,
+                  std::size_t size, std::size_t first_list) {
+    if (memcmp(stored, fresh, size) == 0) return;
+    while (*stored == *fresh) stored++, fresh++;
+    const auto at = static_cast<std::size_t>(stored - c.model->coarse.bias);
+    ReportCorruption(
+        c.index, c.meta.coarse.first + static_cast<std::uint32_t>(at / ivf::kPayloadBytes),
+        psprintf("a code of lists %u to %u is not that of the centroid",
+                 c.model->entries[first_list].list_id,
+                 c.model->entries[Min(first_list + ivf::kBlockRows, c.meta.lists) - 1].list_id));
+}
+
+// The codes of the centroids, their factors and biases are those that the build makes of what the
+// index holds: the same bytes on every machine.
+void CheckCodes(Check& c) {
+    const ivf::CentroidTable& stored = c.model->coarse;
+    const std::size_t lists = c.meta.lists, padded = c.meta.padded_dim;
+    const std::size_t bytes = ivf::CentroidTableBytes(ivf::kBlockRows, padded);
+    ivf::CentroidTable fresh = AllocateTable(ivf::kBlockRows, padded);
+    CentroidCoder coder = BeginCoding(*c.model, padded);
+    const FloatSpan scratch(static_cast<float*>(palloc(padded * sizeof(float))), padded);
+    for (std::size_t first = 0; first < lists; first += ivf::kBlockRows) {
+        CHECK_FOR_INTERRUPTS();
+        // Slots behind the last list are zeros.
+        memset(fresh.bias, 0, bytes);
+        const std::size_t n = Min(lists - first, ivf::kBlockRows);
+        for (std::size_t i = 0; i < n; i++) {
+            const auto list = static_cast<std::uint32_t>(first + i);
+            CodeCentroid(coder, fresh, i, CentroidOf(c.index, *c.model, list, scratch),
+                         c.model->entries[list].spread);
+        }
+        CompareCodes(c, stored.bias + first * sizeof(float), fresh.bias,
+                     ivf::kBlockRows * sizeof(float), first);
+        for (const auto layer : {&ivf::CentroidTable::coarse, &ivf::CentroidTable::fine}) {
+            const std::size_t block_bytes = ivf::LayerBlockBytes((fresh.*layer).layout);
+            CompareCodes(c, (stored.*layer).blocks + first / ivf::kBlockRows * block_bytes,
+                         (fresh.*layer).blocks, block_bytes, first);
+        }
+    }
+    pfree(fresh.bias);
+}
+
 }  // namespace
 
 void CheckModel(Check& c) {
@@ -88,7 +130,7 @@ void CheckModel(Check& c) {
     if (page.tail().next != ivf::kNoPage)
         ReportCorruption(c.index, kMetaPage, "the metapage names a next one");
     // As a writer: what has features we do not know cannot be proved sound, even if it can be read.
-    c.meta = ReadMeta(c.index, true);
+    c.meta = ReadMeta(c.index, true, true);
     CheckMeta(c);
     const MetaPage& meta = c.meta;
     const std::uint64_t padded = meta.padded_dim, lists = meta.lists;
@@ -101,9 +143,10 @@ void CheckModel(Check& c) {
               lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
     CheckPart(c, meta.coarse, ivf::PageKind::kCentroid, ivf::CentroidTableBytes(lists, padded));
     CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
-    // The checksums are right, so it may be one that this backend has read before.
-    c.model = AcquireModel(c.index, CurrentMemoryContext);
+    // Not one that this backend has read before: what is on the pages now is to be proved.
+    c.model = ReadModel(c.index, meta);
     CheckNodes(c);
+    CheckCodes(c);
 }
 
 }  // namespace quantvec::pg

@@ -213,10 +213,11 @@ int DeclaredDim(Relation index) {
     return dim;
 }
 
-MetaPage ReadMeta(Relation index, bool writing) {
+MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
     LockedPage page = LockPage(index, kMetaPage, Access::kShare, {ivf::PageKind::kMeta, 0, 0});
     MetaPage meta;
     memcpy(&meta, page.bytes + ivf::kPayloadAt, sizeof meta);
+    const bool whole = !checksum || page.tail().crc == PayloadCrc(page.bytes);
     UnlockPage(page);
     if (meta.magic != kMetaMagic)
         ReportCorruption(index, kMetaPage, "the metapage has no magic number");
@@ -227,14 +228,16 @@ MetaPage ReadMeta(Relation index, bool writing) {
                                RelationGetRelationName(index)),
                         errhint("Install that version's library, or rebuild the index with "
                                 "REINDEX INDEX.")));
+    if (!whole) ReportCorruption(index, kMetaPage, "the checksum of the metapage does not match");
+    const bool pq = meta.quantizer == quant::Kind::kPq;
     const bool sound =
         meta.dim >= 1 && meta.dim <= kMaxDim && meta.padded_dim == quant::PaddedDim(meta.dim) &&
         meta.lists >= 1 && meta.lists <= static_cast<std::uint32_t>(kMaxLists) &&
         meta.entry_bytes == sizeof(ivf::ListEntry) && meta.bits >= 1 && meta.bits <= 8 &&
         (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8 ||
          meta.quantizer == quant::Kind::kSq4 ||
-         (meta.quantizer == quant::Kind::kPq && meta.pq_m >= 1 && meta.pq_m <= meta.dim &&
-          (meta.bits == 4 || meta.bits == 8))) &&
+         (pq && meta.pq_m >= 1 && meta.pq_m <= meta.dim && (meta.bits == 4 || meta.bits == 8))) &&
+        (pq ? meta.error_spread > 0 && meta.error_spread <= 1 : meta.error_spread == 0) &&
         meta.levels <= quant::Levels::kNf4 &&
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
          meta.metric == Metric::kCosine) &&
@@ -244,24 +247,31 @@ MetaPage ReadMeta(Relation index, bool writing) {
     return meta;
 }
 
+Model* ReadModel(Relation index, const MetaPage& meta) {
+    auto* model = static_cast<Model*>(palloc0(sizeof(Model)));
+    model->meta = meta;
+    model->rows_taken = -1;
+    LoadModel(index, model);
+    return model;
+}
+
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
-    const MetaPage meta = ReadMeta(index, writing);
+    MetaPage meta = ReadMeta(index, writing);
     const FileId file = FileIdOf(index);
     Model* model = cache;
     while (model && !(SameFile(model->file, file) && memcmp(&model->meta, &meta, sizeof meta) == 0))
         model = model->next;
     if (!model) {
+        // Once in the life of the model.
+        meta = ReadMeta(index, writing, true);
         Prune(file, meta.build_id);
         // Until it is whole, the model belongs to the caller's memory, which an ERROR frees.
         MemoryContext context =
             AllocSetContextCreate(CurrentMemoryContext, "quantvec model", ALLOCSET_DEFAULT_SIZES);
         MemoryContext old = MemoryContextSwitchTo(context);
-        model = static_cast<Model*>(palloc0(sizeof(Model)));
-        model->meta = meta;
+        model = ReadModel(index, meta);
         model->file = file;
         model->context = context;
-        model->rows_taken = -1;
-        LoadModel(index, model);
         MemoryContextSwitchTo(old);
         model->bytes = MemoryContextMemAllocated(context, true);
         MemoryContextSetParent(context, CacheMemoryContext);
@@ -283,6 +293,35 @@ ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
         MemoryContextAllocExtended(CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
                                    MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     return ivf::CentroidTableAt(bytes, lists, padded_dim);
+}
+
+CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim) {
+    const auto floats = [padded_dim] {
+        return FloatSpan(static_cast<float*>(palloc0(padded_dim * sizeof(float))), padded_dim);
+    };
+    CentroidCoder coder = {};
+    coder.sum = floats();
+    coder.zeros = floats();
+    coder.workspace = floats();
+    coder.code = {static_cast<std::uint8_t*>(palloc(padded_dim / 2)), padded_dim / 2};
+    if (model.meta.metric == Metric::kInnerProduct) {
+        const FloatSpan mean = floats();
+        memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));
+        Turn(model, mean);
+        coder.mean = mean.data();
+    }
+    return coder;
+}
+
+void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
+                  ConstFloatSpan centroid, float spread) {
+    float bias = -ivf::kSpreadWeight * spread * spread;
+    if (coder.mean) {
+        for (std::size_t j = 0; j < centroid.size(); j++)
+            coder.sum[j] = centroid[j] + coder.mean[j];
+        bias = kernels::Active().ordered_dot(coder.sum.data(), coder.sum.data(), centroid.size());
+    }
+    ivf::PutCentroid(table, i, centroid, bias, coder.zeros, coder.workspace, coder.code);
 }
 
 ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch) {

@@ -44,7 +44,7 @@ enum class RotationKind : std::uint8_t {
     kHadamard4Basis = 2,  // then a learned basis (quant/basis.h)
 };
 
-// The payload of page 0.
+// The payload of page 0. It never changes after the build; its page has a checksum.
 struct MetaPage {
     std::uint32_t magic;
     std::uint32_t meta_bytes;    // size of this struct when it was written
@@ -88,8 +88,9 @@ static_assert(sizeof(MetaPage) == 480);
 // Dimensions of the indexed column or expression as they are declared; -1: they are not.
 int DeclaredDim(Relation index);
 
-// Reads and checks the metapage. `writing`: the caller is going to change the index.
-MetaPage ReadMeta(Relation index, bool writing = false);
+// Reads and checks the metapage. `writing`: the caller is going to change the index. `checksum`: that
+// is compared too, which takes longer than the rest.
+MetaPage ReadMeta(Relation index, bool writing = false, bool checksum = false);
 
 // Everything about an index that does not change between two builds, in backend memory.
 struct Model {
@@ -121,9 +122,24 @@ struct Model {
 // The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
+// The model read anew, in the current context.
+Model* ReadModel(Relation index, const MetaPage& meta);
 
 // A table without codes, in the current context.
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);
+
+// Makes the codes of centroids: for the build, which stores them, and for quantvec_check, which
+// compares them.
+struct CentroidCoder {
+    const float* mean;  // inner product: the stored mean, turned [padded_dim]; else nullptr
+    FloatSpan sum, zeros, workspace;
+    ByteSpan code;
+};
+// The model needs metric, dim, mean and what Turn needs.
+CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim);
+// spread: of the list's rows (ivf::ListEntry).
+void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
+                  ConstFloatSpan centroid, float spread);
 
 // The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
 // next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.

@@ -211,7 +211,8 @@ void ChainWriter::Write(const void* bytes, std::size_t size) {
         size -= n;
         CoverTo(page.bytes, at_);
         tail->head_page = head_page_;
-        if (tail->kind == ivf::PageKind::kModel || tail->kind == ivf::PageKind::kCentroid)
+        if (tail->kind == ivf::PageKind::kMeta || tail->kind == ivf::PageKind::kModel ||
+            tail->kind == ivf::PageKind::kCentroid)
             tail->crc = PayloadCrc(page.bytes);
         MarkBufferDirty(page.buffer);
         UnlockPage(page);
