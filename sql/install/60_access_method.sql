@@ -67,6 +67,7 @@ CREATE FUNCTION quantvec_check(
         heapallindexed boolean DEFAULT false,
         OUT lists integer,
         OUT pages bigint,
+        OUT free_pages bigint,
         OUT leaked_pages bigint,
         OUT blocks bigint,
         OUT live_rows bigint,
@@ -74,7 +75,7 @@ CREATE FUNCTION quantvec_check(
         OUT table_rows_checked bigint)
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION quantvec_check(regclass, boolean) IS
-'proves that a quantvec index is sound, or raises an error that names the first damage: walks every page, list and block; with heapallindexed also compares the table: every row has one entry, whose code is what encoding the row again gives. Blocks neither reads nor writes; for the owner of the index. One row: lists, pages, pages that no list has (leaks of a crash, harmless), blocks of 32 slots, live rows, slots of rows that are gone, rows compared (NULL without heapallindexed).';
+'proves that a quantvec index is sound, or raises an error that names the first damage: walks every page, list and block; with heapallindexed also compares the table: every row has one entry, whose code is what encoding the row again gives. Blocks neither reads nor writes, only VACUUM; for the owner of the index. One row: lists, pages, free ones, pages that a crash left behind (harmless; VACUUM frees them), blocks of 32 slots, live rows, slots of rows that are gone, rows compared (NULL without heapallindexed).';
 
 CREATE FUNCTION quantvec_last_scan(
         OUT index regclass,
@@ -85,7 +86,8 @@ CREATE FUNCTION quantvec_last_scan(
         OUT returned bigint,
         OUT dropped bigint,
         OUT revisited bigint,
-        OUT stopped text)
+        OUT stopped text,
+        OUT restarts bigint)
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION quantvec_last_scan() IS
-'what the last finished quantvec index scan of this session did: lists probed, codes scanned, rows refined by further bits, rows reranked from the table, rows returned, rows dropped because they came too late for strict order, blocks scanned again because more rows were wanted than expected, and why it stopped. All NULL before the first scan.';
+'what the last finished quantvec index scan of this session did: lists probed, codes scanned, rows refined by further bits, rows reranked from the table, rows returned, rows dropped because they came too late for strict order, blocks scanned again because more rows were wanted than expected, why it stopped, and how often it started over because VACUUM had moved a list under it. All NULL before the first scan.';

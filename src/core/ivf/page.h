@@ -49,12 +49,16 @@ struct PageTail {
     PageKind kind;
     std::uint16_t first_block;  // scan: page offset of the first block head here; 0: none
     std::uint16_t blocks;       // scan: published block heads here
-    std::uint16_t reserved16;
-    std::uint32_t head_page;  // scan: page with the head of the block that begins or goes on last
+    std::uint16_t flags;        // kSealed
+    std::uint32_t head_page;    // scan: page with the head of the block that begins or goes on last
     std::uint32_t reserved[4];
     std::uint32_t identity;  // kIdentity
 };
 static_assert(sizeof(PageTail) == 64);
+
+// Flag of the page through which every further row of a list would come: none may until a new model
+// is in place.
+inline constexpr std::uint16_t kSealed = 1;
 
 inline constexpr std::uint32_t kIdentity = 0x43455651;  // "QVEC"
 

@@ -51,7 +51,18 @@ quant::Spec WishedSpec(const Build& b) {
     return spec;
 }
 
-void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork) {
+MemoryContext BuildContext() {
+    return AllocSetContextCreate(CurrentMemoryContext, "quantvec build", ALLOCSET_DEFAULT_SIZES);
+}
+
+std::size_t BuildBudget() {
+    return static_cast<std::size_t>(maintenance_work_mem) * 1024;
+}
+
+}  // namespace
+
+void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork,
+               std::size_t budget) {
     b = {};
     b.heap = heap;
     b.index = index;
@@ -59,7 +70,9 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
     b.fork = fork;
     b.opclass = &OpclassOf(index);
     b.options = OptionsOf(index);
-    b.budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;
+    b.budget = budget;
+    b.generation = 1;
+    b.first_list_id = 1;
     b.dim = DeclaredDim(index);
     if (b.dim < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -82,23 +95,16 @@ void Init(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber f
     b.model.signs = signs;
 }
 
-// Memory of each participant's own, for its steps.
 void AllocateOwn(Build& b, MemoryContext context) {
     b.row_context = AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
     b.workspace = static_cast<float*>(palloc(b.padded * sizeof(float)));
     b.tile = static_cast<float*>(palloc(ivf::TileFloats(b.padded) * sizeof(float)));
 }
 
-MemoryContext BuildContext() {
-    return AllocSetContextCreate(CurrentMemoryContext, "quantvec build", ALLOCSET_DEFAULT_SIZES);
-}
-
 void ShareMemory(Build& b, std::size_t lists) {
     MapMemory(b, static_cast<std::size_t>(b.team.slots), lists, b.team.memory);
     b.model.mean = b.mean;
 }
-
-}  // namespace
 
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base) {
     const auto dim = static_cast<std::size_t>(b.dim);
@@ -145,7 +151,7 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     MemoryContext context = BuildContext();
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
-    Init(b, heap, index, info, MAIN_FORKNUM);
+    InitBuild(b, heap, index, info, MAIN_FORKNUM, BuildBudget());
     AllocateOwn(b, context);
 
     Phase(b, kPhaseSample);
@@ -174,7 +180,7 @@ void AmBuildEmpty(Relation index) {
     MemoryContext context = BuildContext();
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
-    Init(b, nullptr, index, nullptr, INIT_FORKNUM);
+    InitBuild(b, nullptr, index, nullptr, INIT_FORKNUM, BuildBudget());
     if (b.layout.spec.kind == quant::Kind::kPq)
         b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, b.layout.spec.padded_dim});
     StartTeam(b.team, nullptr, index, false, 0, MapMemory(b, 1, 1, nullptr));
@@ -215,7 +221,7 @@ extern "C" void quantvec_build_worker(dsm_segment* segment, shm_toc* toc) {
     Build b;
     IndexInfo* info = BuildIndexInfo(member.index);
     info->ii_Concurrent = member.concurrent;
-    Init(b, member.heap, member.index, info, MAIN_FORKNUM);
+    InitBuild(b, member.heap, member.index, info, MAIN_FORKNUM, BuildBudget());
     AllocateOwn(b, context);
     b.team = team;
     ShareMemory(b, reinterpret_cast<const Decisions*>(team.memory)->lists);

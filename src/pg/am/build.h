@@ -11,6 +11,7 @@
 #include "pg/am/am.h"
 #include "pg/am/meta.h"
 #include "pg/am/options.h"
+#include "pg/am/row_source.h"
 #include "pg/am/team.h"
 
 namespace quantvec::pg {
@@ -54,6 +55,12 @@ struct Build {
     std::size_t padded;
     ivf::BlockLayout layout;
     Model model;  // what Transform needs of it
+
+    // An index in use is trained anew (retrain.h): rows come from where its entries point.
+    bool in_place;
+    RowSource* rows;              // nullptr: the whole table
+    std::uint64_t generation;     // of everything that is written
+    std::uint32_t first_list_id;  // the others follow
 
     Team team;
     std::size_t lists;
@@ -101,6 +108,15 @@ inline void Phase(const Build& b, int phase) {
     if (Leads(b)) pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
 }
 
+// build.cpp
+// `budget`: bytes for everything.
+void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork,
+               std::size_t budget);
+// Memory of each participant's own, for its steps.
+void AllocateOwn(Build& b, MemoryContext context);
+// After the team has started.
+void ShareMemory(Build& b, std::size_t lists);
+
 // Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
@@ -122,6 +138,11 @@ void FindNearest(const Build& b, const float* centroids, std::size_t lists,
 void FindLists(const Build& b, ivf::NearestBatch& batch);
 
 // build_train.cpp
+// Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
+// pages and about 40 us, less than choosing lists and losing recall would save.
+inline constexpr double kFlatRows = 5000;
+// k-means: rows a list in the sample, at least.
+inline constexpr double kLeastSamplesPerList = 8;
 // Passes of k-means over the sample.
 inline constexpr int kPasses = 8;
 // A participant's sample.
@@ -163,6 +184,8 @@ void EncodeRows(Build& b);
 quant::EncodedRow RowAt(const ivf::BlockLayout& layout, std::uint8_t* bytes);
 
 // build_write.cpp
+// Writes everything but the metapage, which is returned.
+MetaPage WriteParts(Build& b);
 void WriteIndex(Build& b);
 
 }  // namespace quantvec::pg

@@ -82,24 +82,43 @@ void EncodeWaiting(Build& b, Waiting& w) {
     w.counted = 0;
 }
 
+// `raw` is used up when it returns.
+void TakeVector(Waiting& w, ConstFloatSpan raw, std::uint64_t pointer) {
+    Build& b = *w.build;
+    CheckExpectedDim(b.dim, static_cast<int>(raw.size()));
+    if (!Transform(b.model, raw, {w.vectors + w.size * b.padded, b.padded})) return;
+    w.norm_sqr[w.size] = NormTerm(*b.opclass, raw);
+    w.pointers[w.size] = static_cast<std::int64_t>(pointer);
+    w.size++;
+}
+
 void TakeRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, void* arg) {
     Waiting& w = *static_cast<Waiting*>(arg);
     Build& b = *w.build;
     w.counted++;
     if (isnull[0]) return;
     MemoryContext old = MemoryContextSwitchTo(b.row_context);
-    const ConstFloatSpan raw = b.opclass->values(values[0]);
-    CheckExpectedDim(b.dim, static_cast<int>(raw.size()));
-    if (Transform(b.model, raw, {w.vectors + w.size * b.padded, b.padded})) {
-        w.norm_sqr[w.size] = NormTerm(*b.opclass, raw);
-        w.pointers[w.size] = static_cast<std::int64_t>(
-            (static_cast<std::uint64_t>(ItemPointerGetBlockNumber(tid)) << 16) |
-            ItemPointerGetOffsetNumber(tid));
-        w.size++;
-    }
+    TakeVector(w, b.opclass->values(values[0]), PointerNumber(*tid));
     MemoryContextSwitchTo(old);
     MemoryContextReset(b.row_context);
     if (w.size == w.capacity) EncodeWaiting(b, w);
+}
+
+// The rows of an index in use.
+void TakeSource(Build& b, Waiting& w) {
+    RewindRows(*b.rows);
+    std::uint64_t pointer;
+    while (NextRow(*b.rows, &pointer)) {
+        vacuum_delay_point();
+        w.counted++;
+        ConstFloatSpan raw;
+        if (!ReadRow(*b.rows, pointer, &raw)) continue;
+        MemoryContext old = MemoryContextSwitchTo(b.row_context);
+        TakeVector(w, raw, pointer);
+        MemoryContextSwitchTo(old);
+        MemoryContextReset(b.row_context);
+        if (w.size == w.capacity) EncodeWaiting(b, w);
+    }
 }
 
 Tuplesortstate* BeginSort(Build& b, std::size_t kilobytes, SortCoordinate coordinate) {
@@ -176,9 +195,13 @@ void EncodeRows(Build& b) {
     const std::size_t used = shared + team * own + (team - 1) * kWorkerBytes;
     const std::size_t left = b.budget > used ? (b.budget - used) / 1024 : 0;
     b.sort = BeginSort(b, left / team, Coordinate(b.team, false));
-    TableScanDesc scan = b.team.scan ? table_beginscan_parallel(b.heap, b.team.scan) : nullptr;
-    b.heap_tuples[me] =
-        table_index_build_scan(b.heap, b.index, b.info, true, Leads(b), TakeRow, &w, scan);
+    if (b.rows) {
+        TakeSource(b, w);
+    } else {
+        TableScanDesc scan = b.team.scan ? table_beginscan_parallel(b.heap, b.team.scan) : nullptr;
+        b.heap_tuples[me] =
+            table_index_build_scan(b.heap, b.index, b.info, true, Leads(b), TakeRow, &w, scan);
+    }
     EncodeWaiting(b, w);
     b.broken_hot_chain[me] = b.info->ii_BrokenHotChain;
     ExecDropSingleTupleTableSlot(w.slot);

@@ -18,19 +18,14 @@ namespace quantvec::pg {
 
 namespace {
 
-// Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
-// pages and about 40 us, less than choosing lists and losing recall would save.
-constexpr double kFlatRows = 5000;
-
 // Default lists are at least so many scan pages long, so that the half-empty last page of each
 // chain and the pins for short chains cost little ...
 constexpr double kPagesPerList = 3;
 // ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
 constexpr double kListsPerRootRow = 2;
 
-// k-means: rows a list in the sample, at best and at least. Faiss warns below 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
+// k-means: rows a list in the sample, at best. Faiss warns below 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
 constexpr double kSamplesPerList = 100;
-constexpr double kLeastSamplesPerList = 8;
 // Lists in groups: passes in which samples may go to other groups' lists (twice as many gain half a
 // point of recall and cost twice the training), and the samples that do so together.
 constexpr int kBorderPasses = 4;
@@ -52,8 +47,7 @@ constexpr BlockNumber kDensityPages = 200;
 // ---- the sample ----
 
 // The value as the index sees it: for cosine of unit length. false: not indexed.
-bool RawRow(const Build& b, Datum datum, float* out) {
-    const ConstFloatSpan values = b.opclass->values(datum);
+bool RawRow(const Build& b, ConstFloatSpan values, float* out) {
     if (static_cast<int>(values.size()) != b.dim)
         CheckExpectedDim(b.dim, static_cast<int>(values.size()));
     float scale = 1;
@@ -80,7 +74,8 @@ void SampleRow(Relation, ItemPointer, Datum* values, bool* isnull, bool, void* a
         if (at >= s->capacity) return;
     }
     MemoryContext old = MemoryContextSwitchTo(s->build->row_context);
-    const bool taken = RawRow(*s->build, values[0], s->rows + at * s->build->padded);
+    const bool taken =
+        RawRow(*s->build, s->build->opclass->values(values[0]), s->rows + at * s->build->padded);
     MemoryContextSwitchTo(old);
     MemoryContextReset(s->build->row_context);
     if (taken && at == s->size) s->size++;
@@ -157,6 +152,22 @@ double SamplesWanted(const Build& b, double rows, double lists) {
 
 // ---- sample and mean ----
 
+// As many of the source's rows as there is room for, each set of them with the same probability: Knuth,
+// The Art of Computer Programming 2, 3.4.2, algorithm S.
+void SampleSource(Build& b, Sample& sample) {
+    RewindRows(*b.rows);
+    std::uint64_t pointer, left = b.rows->count;
+    for (; sample.size < sample.capacity && NextRow(*b.rows, &pointer); left--) {
+        if (pg_prng_uint64_range(&sample.random, 0, left - 1) >= sample.capacity - sample.size)
+            continue;
+        vacuum_delay_point();
+        ConstFloatSpan values;
+        if (ReadRow(*b.rows, pointer, &values) &&
+            RawRow(b, values, sample.rows + sample.size * b.padded))
+            sample.size++;
+    }
+}
+
 // This participant's part of the sample.
 void TakeSample(Build& b, Sample& sample) {
     const Decisions& d = *b.decided;
@@ -166,6 +177,7 @@ void TakeSample(Build& b, Sample& sample) {
     sample.rows = static_cast<float*>(
         MemoryContextAllocHuge(CurrentMemoryContext, sample.capacity * b.padded * sizeof(float)));
     pg_prng_seed(&sample.random, kSeed + static_cast<std::uint64_t>(b.team.me));
+    if (b.rows) return SampleSource(b, sample);
     ScanRandomPages(b, d.blocks, d.sample_pages, b.team.me, b.team.size, sample);
 }
 
@@ -452,12 +464,18 @@ Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std
 
 Decisions PlanTraining(Build& b) {
     Decisions d = {};
-    d.blocks = RelationGetNumberOfBlocks(b.heap);
-    d.rows_estimated = EstimateRows(b, d.blocks);
+    if (b.rows) {
+        d.rows_estimated = static_cast<double>(b.rows->count);
+    } else {
+        d.blocks = RelationGetNumberOfBlocks(b.heap);
+        d.rows_estimated = EstimateRows(b, d.blocks);
+    }
     const double rows = std::ceil(d.rows_estimated);
-    if (b.options.lists > 0) {
-        d.lists =
-            static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)));
+    d.lists =
+        b.options.lists > 0
+            ? static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)))
+            : DefaultLists(b, d.rows_estimated);
+    if (b.options.lists > 0 && !b.rows) {
         const auto lists = static_cast<double>(d.lists);
         const double need = TrainingBytes(b, 1, lists, lists);
         if (d.lists > 1 && need > TrainingBudget(b))
@@ -467,8 +485,8 @@ Decisions PlanTraining(Build& b) {
                             errhint("Raise maintenance_work_mem, or make fewer than %d lists.",
                                     b.options.lists)));
     } else {
-        d.lists = DefaultLists(b, d.rows_estimated);
-        // Fewer lists rather than lists trained on a handful of rows each.
+        // Fewer lists rather than lists trained on a handful of rows each, and rather than a VACUUM that
+        // fails.
         const double fixed = TrainingBytes(b, 1, 0, 0);
         const double list = TrainingBytes(b, 1, kLeastSamplesPerList, 1) - fixed;
         const double most = (TrainingBudget(b) - fixed) / list;

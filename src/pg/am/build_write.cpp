@@ -1,72 +1,66 @@
-// Writing the index: meta, model, centroids and directory, then each list's chains, in page order;
-// all of it goes to WAL once, at the end.
+// Writing the index: model, centroids and directory, then each list's chains, in page order. What a
+// build writes goes to WAL once, at the end; what is written beside an index in use, page by page.
 #include <cmath>
 
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
+#include "pg/am/write_list.h"
 
 namespace quantvec::pg {
 
 namespace {
 
-// Scan pages of a list of `rows` rows, laid out as WriteBlock does.
-std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
-    std::uint64_t at = 0;
-    for (std::uint64_t done = 0; done < rows; done += ivf::kBlockRows) {
-        const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
-        if (room < ivf::kPrefixBytes) at += room;
-        at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
-              layout.quantizer->CodeBytesFor(layout.spec, Min(rows - done, ivf::kBlockRows));
-    }
-    return Max(ivf::PagesFor(at), 1u);
+NewPages Target(const Build& b) {
+    return {b.index, b.fork, b.in_place};
+}
+
+// A part of the index in a run of pages.
+struct Part {
+    PartPointer pointer;
+    ivf::PageKind kind;
+};
+Part LayOut(const Build& b, ivf::PageKind kind, std::uint64_t bytes) {
+    const std::uint32_t pages = Max(ivf::PagesFor(bytes), 1u);
+    return {{b.generation, ExtendRun(Target(b), pages), pages}, kind};
+}
+ChainWriter WriterOf(const Build& b, const Part& part) {
+    return ChainWriter(Target(b), {part.kind, 0, part.pointer.generation}, part.pointer.first,
+                       part.pointer.pages);
+}
+PartPointer WritePart(const Build& b, ivf::PageKind kind, const void* bytes, std::size_t size) {
+    const Part part = LayOut(b, kind, size);
+    ChainWriter writer = WriterOf(b, part);
+    writer.Write(bytes, size);
+    writer.Close();
+    return part.pointer;
 }
 
 // Writes the rows of one list, which come next from the sort.
-void WriteList(Build& b, const ivf::ListEntry& entry, TupleTableSlot* slot, std::uint8_t* block,
-               std::uint8_t* refine, std::int64_t* done) {
-    ChainWriter scan(b.index, b.fork, entry.scan_first);
-    ChainWriter fine(b.index, b.fork, entry.refine_first);
-    const ivf::BlockLayout& layout = b.layout;
-    std::uint8_t* factors = block + ivf::kPrefixBytes;
-    std::uint8_t* codes = block + layout.head_bytes;
-    std::uint32_t ordinal = 0;
-    for (std::uint64_t left = entry.rows; left > 0; ordinal++) {
-        CHECK_FOR_INTERRUPTS();
-        std::uint32_t refine_page = ivf::kNoPage;
-        std::uint16_t refine_offset = 0;
-        if (layout.refine_row_bytes > 0) {
-            const std::uint64_t at = ivf::RefinePosition(layout, ordinal, 0);
-            refine_page = entry.refine_first + static_cast<std::uint32_t>(at / ivf::kPayloadBytes);
-            refine_offset = static_cast<std::uint16_t>(ivf::kPayloadAt + at % ivf::kPayloadBytes);
-        }
-        ivf::InitBlock(entry.list_id, entry.generation, ordinal, refine_page, refine_offset, block);
-        memset(factors, 0, layout.factor_bytes);
-        memset(codes, 0, layout.code_bytes);
-        const std::size_t rows = Min(left, ivf::kBlockRows);
-        for (std::size_t s = 0; s < rows; s++) {
-            if (!tuplesort_gettupleslot(b.sort, true, false, slot, nullptr))
-                elog(ERROR, "quantvec: the sort lost rows");
-            slot_getallattrs(slot);
-            const auto pointer = static_cast<std::uint64_t>(DatumGetInt64(slot->tts_values[1]));
-            auto* bytes =
-                reinterpret_cast<std::uint8_t*>(VARDATA_ANY(DatumGetPointer(slot->tts_values[2])));
-            quant::EncodedRow row = RowAt(layout, bytes);
-            memcpy(&row.factors, bytes, sizeof row.factors);
-            layout.quantizer->Scatter(layout.spec, row.code, s, 0, {codes, layout.code_bytes});
-            ivf::StoreFactors(layout, row.factors, s, factors);
-            ivf::PublishSlot(
-                {static_cast<std::uint16_t>(pointer >> 32),
-                 static_cast<std::uint16_t>(pointer >> 16), static_cast<std::uint16_t>(pointer)},
-                block);
-            memcpy(refine + s * layout.refine_row_bytes, row.refine.data(), row.refine.size());
-        }
-        scan.WriteBlock(block, {factors, layout.factor_bytes},
-                        {codes, layout.quantizer->CodeBytesFor(layout.spec, rows)});
-        fine.Write(refine, rows * layout.refine_row_bytes);
-        left -= rows;
-        *done += static_cast<std::int64_t>(rows);
-        pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, *done);
+void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const BlockRoom& room,
+               std::int64_t* done) {
+    const NewPages to = Target(b);
+    const std::uint32_t scan_pages = ScanPagesFor(b.layout, entry.rows);
+    const std::uint32_t refine_pages = RefinePagesFor(b.layout, entry.rows);
+    ChainWriter scan(to, ScanOwner(entry), ExtendRun(to, scan_pages), scan_pages);
+    ChainWriter refine(to, RefineOwner(entry),
+                       refine_pages > 0 ? ExtendRun(to, refine_pages) : InvalidBlockNumber,
+                       refine_pages);
+    ListWriter list(b.layout, entry, room, &scan, refine_pages > 0 ? &refine : nullptr);
+    for (std::uint64_t left = entry.rows; left > 0; left--) {
+        if (left % ivf::kBlockRows == 0) CHECK_FOR_INTERRUPTS();
+        if (!tuplesort_gettupleslot(b.sort, true, false, slot, nullptr))
+            elog(ERROR, "quantvec: the sort lost rows");
+        slot_getallattrs(slot);
+        const auto pointer = static_cast<std::uint64_t>(DatumGetInt64(slot->tts_values[1]));
+        auto* bytes =
+            reinterpret_cast<std::uint8_t*>(VARDATA_ANY(DatumGetPointer(slot->tts_values[2])));
+        quant::EncodedRow row = RowAt(b.layout, bytes);
+        memcpy(&row.factors, bytes, sizeof row.factors);
+        list.Add(PointerOf(pointer), row);
+        if (++*done % static_cast<std::int64_t>(ivf::kBlockRows) == 0)
+            pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, *done);
     }
+    list.Close(entry);
 }
 
 // Root mean square distance of a list's rows from its centroid.
@@ -76,32 +70,27 @@ float Spread(const Build& b, std::size_t list) {
 }
 
 // The codes of the centroids: a sixth of the memory of the centroids themselves at most.
-void WriteCodes(Build& b, BlockNumber first) {
+PartPointer WriteCodes(Build& b) {
     CentroidCoder coder = BeginCoding(b.model, b.padded);
     ivf::CentroidTable table = AllocateTable(b.lists, b.padded);
     for (std::size_t i = 0; i < b.lists; i++) {
         if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
         CodeCentroid(coder, table, i, {b.centroids + i * b.padded, b.padded}, Spread(b, i));
     }
-    ChainWriter codes(b.index, b.fork, first);
-    const std::size_t bytes = ivf::CentroidTableBytes(b.lists, b.padded);
-    for (std::size_t at = 0; at < bytes; at += ivf::kPayloadBytes) {
-        CHECK_FOR_INTERRUPTS();
-        codes.Write(table.bias + at, Min(ivf::kPayloadBytes, bytes - at));
-    }
+    const PartPointer part = WritePart(b, ivf::PageKind::kCentroid, table.bias,
+                                       ivf::CentroidTableBytes(b.lists, b.padded));
     pfree(table.bias);
+    return part;
 }
 
 }  // namespace
 
-void WriteIndex(Build& b) {
+MetaPage WriteParts(Build& b) {
     Phase(b, kPhaseWrite);
     std::int64_t done = 0;
     pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
     pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL,
                                  static_cast<std::int64_t>(b.index_tuples[0]));
-    // Everything that was built at once is generation 1.
-    constexpr std::uint64_t kGeneration = 1;
     const auto lists = static_cast<std::uint32_t>(b.lists);
     const auto dim = static_cast<std::size_t>(b.dim);
 
@@ -116,7 +105,7 @@ void WriteIndex(Build& b) {
     meta.dim = static_cast<std::uint32_t>(b.dim);
     meta.padded_dim = static_cast<std::uint32_t>(b.padded);
     meta.lists = lists;
-    meta.next_list_id = lists + 1;
+    meta.next_list_id = b.first_list_id + lists;
     meta.entry_bytes = sizeof(ivf::ListEntry);
     meta.block_head_bytes = b.layout.head_bytes;
     meta.block_code_bytes = b.layout.code_bytes;
@@ -136,66 +125,56 @@ void WriteIndex(Build& b) {
     meta.codebooks = {0, ivf::kNoPage, 0};
     meta.basis = {0, ivf::kNoPage, 0};
 
-    const BlockNumber meta_page = ExtendChain(b.index, b.fork, {ivf::PageKind::kMeta, 0, 0}, 1);
-    Assert(meta_page == kMetaPage);
-    const auto part = [&b](ivf::PageKind kind, std::uint64_t bytes) {
-        PartPointer p = {kGeneration, 0, Max(ivf::PagesFor(bytes), 1u)};
-        p.first = ExtendChain(b.index, b.fork, {kind, 0, kGeneration}, p.pages);
-        return p;
-    };
-    meta.model = part(ivf::PageKind::kModel, dim * sizeof(float));
-    const std::size_t book_bytes =
-        b.books ? b.padded * quant::PqWords(b.layout.spec) * sizeof(float) : 0;
-    if (b.books) meta.codebooks = part(ivf::PageKind::kModel, book_bytes);
-    const std::size_t basis_bytes = b.padded * b.padded * sizeof(float);
-    if (b.model.basis) meta.basis = part(ivf::PageKind::kModel, basis_bytes);
-    meta.centroids =
-        part(ivf::PageKind::kCentroid,
-             std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
-    meta.coarse = part(ivf::PageKind::kCentroid, ivf::CentroidTableBytes(b.lists, b.padded));
-    meta.directory = part(ivf::PageKind::kDirectory, std::uint64_t{lists} * sizeof(ivf::ListEntry));
-
-    ChainWriter(b.index, b.fork, meta_page).Write(&meta, sizeof meta);
-    ChainWriter(b.index, b.fork, meta.model.first).Write(b.mean, dim * sizeof(float));
-    if (b.books) ChainWriter(b.index, b.fork, meta.codebooks.first).Write(b.books, book_bytes);
+    meta.model = WritePart(b, ivf::PageKind::kModel, b.mean, dim * sizeof(float));
+    if (b.books)
+        meta.codebooks = WritePart(b, ivf::PageKind::kModel, b.books,
+                                   b.padded * quant::PqWords(b.layout.spec) * sizeof(float));
     if (b.model.basis)
-        ChainWriter(b.index, b.fork, meta.basis.first).Write(b.model.basis, basis_bytes);
-    WriteCodes(b, meta.coarse.first);
-    ChainWriter centroids(b.index, b.fork, meta.centroids.first);
-    ChainWriter directory(b.index, b.fork, meta.directory.first);
+        meta.basis =
+            WritePart(b, ivf::PageKind::kModel, b.model.basis, b.padded * b.padded * sizeof(float));
+    meta.coarse = WriteCodes(b);
+    const Part nodes =
+        LayOut(b, ivf::PageKind::kCentroid,
+               std::uint64_t{lists} * (sizeof(ivf::CentroidNode) + b.padded * sizeof(float)));
+    meta.centroids = nodes.pointer;
+    const Part entries =
+        LayOut(b, ivf::PageKind::kDirectory, std::uint64_t{lists} * sizeof(ivf::ListEntry));
+    meta.directory = entries.pointer;
 
+    ChainWriter centroids = WriterOf(b, nodes);
+    ChainWriter directory = WriterOf(b, entries);
     TupleTableSlot* slot =
         b.sort ? MakeSingleTupleTableSlot(b.sort_desc, &TTSOpsMinimalTuple) : nullptr;
-    auto* block = static_cast<std::uint8_t*>(palloc0(ivf::kMaxHeadBytes + b.layout.code_bytes));
-    auto* refine = static_cast<std::uint8_t*>(
-        palloc(Max(ivf::kBlockRows * b.layout.refine_row_bytes, std::size_t{1})));
+    const BlockRoom room = AllocateBlockRoom(b.layout);
     for (std::uint32_t i = 0; i < lists; i++) {
-        const ivf::CentroidNode node = {i + 1, 0, ivf::CentroidCode::kFloat, 0};
+        const ivf::CentroidNode node = {b.first_list_id + i, 0, ivf::CentroidCode::kFloat, 0};
         centroids.Write(&node, sizeof node);
         centroids.Write(b.centroids + i * b.padded, b.padded * sizeof(float));
 
         ivf::ListEntry entry = {};
-        entry.generation = kGeneration;
+        entry.generation = b.generation;
         entry.centroid_epoch = meta.centroids.generation;
         entry.rows = b.list_rows[i];
-        entry.list_id = i + 1;
-        entry.scan_contiguous = ScanPagesFor(b.layout, entry.rows);
-        entry.scan_first = ExtendChain(b.index, b.fork, ScanOwner(entry), entry.scan_contiguous);
-        entry.scan_last = entry.scan_first + entry.scan_contiguous - 1;
-        entry.refine_first = entry.refine_last = ivf::kNoPage;
-        if (b.layout.refine_row_bytes > 0) {
-            entry.refine_contiguous =
-                Max(ivf::PagesFor(entry.rows * b.layout.refine_row_bytes), 1u);
-            entry.refine_first =
-                ExtendChain(b.index, b.fork, RefineOwner(entry), entry.refine_contiguous);
-            entry.refine_last = entry.refine_first + entry.refine_contiguous - 1;
-        }
+        entry.list_id = b.first_list_id + i;
         entry.spread = Spread(b, i);
         entry.state = ivf::ListState::kActive;
+        WriteList(b, entry, slot, room, &done);
         directory.Write(&entry, sizeof entry);
-        WriteList(b, entry, slot, block, refine, &done);
     }
+    centroids.Close();
+    directory.Close();
     if (slot) ExecDropSingleTupleTableSlot(slot);
+    return meta;
+}
+
+void WriteIndex(Build& b) {
+    const NewPages to = Target(b);
+    const BlockNumber page = ExtendRun(to, 1);
+    Assert(page == kMetaPage);
+    const MetaPage meta = WriteParts(b);
+    ChainWriter writer(to, {ivf::PageKind::kMeta, 0, 0}, page, 1);
+    writer.Write(&meta, sizeof meta);
+    writer.Close();
     LogBuild(b.index, b.fork);
 }
 

@@ -1,6 +1,6 @@
 // quantvec_check(): proves that an index is sound, or names the first damage.
 //
-//   1 lock table and index lightly; inserts, scans and VACUUM go on
+//   1 lock table and index: inserts and scans go on, VACUUM, which moves lists, waits
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
 //   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
@@ -14,7 +14,8 @@
 //
 // What may look odd beside other sessions, and is not damage:
 //
-//   pages that no chain has      a crash between extension and WAL, or an extension under way: counted
+//   pages that no chain has      free ones; what a crash left of a chain that was to be, or of one that
+//                                was given up; an extension under way: counted
 //   a chain that ends in pages   made for a row that is not published yet, or never was
 //   without blocks
 //   anything in slots not used   garbage until the slot is published
@@ -35,7 +36,9 @@ namespace {
 // The table first, as all commands lock: an index is opened by its owner only.
 void Open(Check& c, Oid oid) {
     const Oid table = IndexGetRelation(oid, true);
-    c.table = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
+    // A standby can take no stronger lock: a list that is moved there under our eyes looks damaged.
+    c.table_lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
+    c.table = OidIsValid(table) ? try_relation_open(table, c.table_lock) : nullptr;
     c.index = OpenIndex(oid);
     if (!OwnsRelation(oid, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(c.index));
@@ -142,11 +145,12 @@ QV_SQL_FUNCTION(quantvec_check) {
     AtEOXact_GUC(false, nest);
     SetUserIdAndSecContext(user, security);
     relation_close(c.index, AccessShareLock);
-    relation_close(c.table, AccessShareLock);
+    relation_close(c.table, c.table_lock);
 
     Datum values[] = {
         Int32GetDatum(static_cast<int>(found.lists)),
         Int64GetDatum(found.pages),
+        Int64GetDatum(found.free_pages),
         Int64GetDatum(found.leaked_pages),
         Int64GetDatum(found.blocks),
         Int64GetDatum(found.live_rows),
@@ -154,6 +158,6 @@ QV_SQL_FUNCTION(quantvec_check) {
         Int64GetDatum(found.table_rows),
     };
     bool nulls[lengthof(values)] = {};
-    nulls[6] = !c.with_table;
+    nulls[7] = !c.with_table;
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

@@ -15,23 +15,17 @@ struct SeenRow {
 };
 static_assert(sizeof(SeenRow) == 16);
 
-inline std::uint64_t PointerNumber(const ItemPointerData& tid) {
-    return std::uint64_t{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 |
-           ItemPointerGetOffsetNumberNoCheck(&tid);
-}
-inline std::uint64_t PointerNumber(const ivf::RowPointer& p) {
-    return std::uint64_t{p.block_hi} << 32 | std::uint64_t{p.block_lo} << 16 | p.offset;
-}
 inline constexpr std::uint64_t kNoPointer = ~std::uint64_t{0};
 
 // What is found; the columns of the result.
 struct CheckCounts {
-    std::int64_t lists, pages, leaked_pages, blocks, live_rows, dead_slots, table_rows;
+    std::int64_t lists, pages, free_pages, leaked_pages, blocks, live_rows, dead_slots, table_rows;
 };
 
 struct Check {
     Relation index;
     Relation table;
+    LOCKMODE table_lock;
     bool with_table;  // heapallindexed
     MetaPage meta;
     Model* model;

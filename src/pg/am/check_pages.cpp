@@ -33,6 +33,8 @@ void CheckFrame(const Check& c, const PageCopy& page) {
     if (tail.kind != ivf::PageKind::kScan &&
         (tail.blocks != 0 || tail.first_block != 0 || tail.head_page != ivf::kNoPage))
         ReportCorruption(c.index, page.number, "the page claims to have blocks");
+    if ((tail.flags & ~ivf::kSealed) != 0 || (tail.flags != 0 && tail.kind != ivf::PageKind::kScan))
+        ReportCorruption(c.index, page.number, "the page has flags that are not known");
 }
 
 // ---- lists ----
@@ -392,16 +394,22 @@ void Forget(Check& c, std::uint32_t list) {
     c.row_count = kept;
 }
 
-// Pages that no chain has are leaks of a crash, or on their way into a chain.
+// Pages that no chain has are free, or leaks of a crash, or on their way into a chain.
 void CountPages(Check& c) {
     c.counts.pages = c.first_pages;
     for (BlockNumber number = 0; number < c.first_pages; number++) {
         if (Reached(c, number)) continue;
         CHECK_FOR_INTERRUPTS();
-        c.counts.leaked_pages++;
         LockedPage page;
-        if (!LockAnyPage(c.index, number, page)) continue;
+        if (!LockAnyPage(c.index, number, page)) {
+            c.counts.free_pages++;
+            continue;
+        }
         const ivf::PageKind kind = page.tail().kind;
+        if (page.tail().deleted_at != 0)
+            c.counts.free_pages++;
+        else
+            c.counts.leaked_pages++;
         UnlockPage(page);
         if (kind < ivf::PageKind::kModel || kind > ivf::PageKind::kRefine)
             ReportCorruption(c.index, number, "the page is of an unknown kind");

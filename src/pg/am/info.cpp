@@ -14,13 +14,12 @@ struct PageCounts {
 
 struct RowCounts {
     std::int64_t live, dead;
-    std::int64_t* by_list;  // live rows [lists], by list id - 1
-    std::uint32_t lists;
+    std::int64_t* by_list;  // live rows [lists]
 };
 
 // Counts the blocks whose heads are on a scan page.
 void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPage& page,
-                 RowCounts& rows) {
+                 std::uint32_t list, RowCounts& rows) {
     const ivf::PageTail& tail = page.tail();
     for (std::size_t i = 0; i < tail.blocks; i++) {
         const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
@@ -31,18 +30,24 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
         const int live = __builtin_popcount(head.live);
         rows.live += live;
         rows.dead += head.used - live;
-        if (tail.owner >= 1 && tail.owner <= rows.lists) rows.by_list[tail.owner - 1] += live;
+        rows.by_list[list] += live;
     }
 }
 
 // Walks the whole index by page number.
 void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& rows) {
-    const BlockNumber total = RelationGetNumberOfBlocks(index);
+    const BlockNumber total = PagesOf(index);
     for (BlockNumber number = 0; number < total; number++) {
         CHECK_FOR_INTERRUPTS();
         LockedPage page;
         if (!LockAnyPage(index, number, page)) {
             pages.free++;
+            continue;
+        }
+        std::uint32_t list = 0;
+        if (page.tail().deleted_at != 0 || !IsCurrentPage(model, page.tail(), &list)) {
+            pages.free++;
+            UnlockPage(page);
             continue;
         }
         switch (page.tail().kind) {
@@ -58,13 +63,11 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
                 break;
             case ivf::PageKind::kScan:
                 pages.scan++;
-                CountBlocks(index, model.layout, page, rows);
+                CountBlocks(index, model.layout, page, list, rows);
                 break;
             case ivf::PageKind::kRefine:
                 pages.refine++;
                 break;
-            default:
-                ReportCorruption(index, number, "the page is of an unknown kind");
         }
         UnlockPage(page);
     }
@@ -136,11 +139,11 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
     if (allowed != ACLCHECK_OK)
         aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));
-    const Model& model = *AcquireModel(index, CurrentMemoryContext);
+    Model& model = *AcquireModel(index, CurrentMemoryContext);
+    RefreshEntries(index, model);
     const MetaPage& meta = model.meta;
     PageCounts pages = {};
     RowCounts rows = {};
-    rows.lists = meta.lists;
     rows.by_list = static_cast<std::int64_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int64_t) * meta.lists));
     memset(rows.by_list, 0, sizeof(std::int64_t) * meta.lists);
@@ -195,7 +198,7 @@ QV_SQL_FUNCTION(quantvec_last_scan) {
         Int64GetDatum(last_scan.scanned),       Int64GetDatum(last_scan.refined),
         Int64GetDatum(last_scan.reranked),      Int64GetDatum(last_scan.returned),
         Int64GetDatum(last_scan.dropped),       Int64GetDatum(last_scan.revisited),
-        CStringGetTextDatum(last_scan.stopped),
+        CStringGetTextDatum(last_scan.stopped), Int64GetDatum(last_scan.restarts),
     };
     bool nulls[lengthof(values)] = {};
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

@@ -22,15 +22,16 @@ void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, 
                      take(ivf::ListOrder::Bytes(model.coarse.lists)));
 }
 
-NearList TakeNearest(NearLists& near) {
+bool TakeNearest(NearLists& near, NearList& nearest) {
     while (!near.order.NearestIsExact()) {
         const ConstFloatSpan centroid =
             CentroidOf(near.index, *near.model, near.order.Nearest(), near.scratch);
+        if (centroid.empty()) return false;
         near.order.Measured(kernels::Active().l2sqr(near.x.data(), centroid.data(), near.x.size()));
     }
-    const NearList nearest = {near.order.Nearest(), near.order.NearestL2Sqr()};
+    nearest = {near.order.Nearest(), near.order.NearestL2Sqr()};
     near.order.Next();
-    return nearest;
+    return true;
 }
 
 }  // namespace quantvec::pg

@@ -34,7 +34,8 @@ struct NearList {
     std::uint32_t list;
     float l2sqr;
 };
-// The nearest of those that are left. REQUIRES: near.order.left() > 0.
-NearList TakeNearest(NearLists& near);
+// The nearest of those that are left; false: the index has another model by now.
+// REQUIRES: near.order.left() > 0.
+bool TakeNearest(NearLists& near, NearList& nearest);
 
 }  // namespace quantvec::pg

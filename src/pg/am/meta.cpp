@@ -59,9 +59,12 @@ void Prune(const FileId& file, std::uint64_t build_id) {
     }
 }
 
-// Reads `size` bytes from the payloads of a part's chain.
+// Reads `size` bytes from the payloads of a part's chain. When VACUUM gives the index a new model, pages
+// of the old one may go to something else at any time: then the reader is stale, and gives zeros.
 struct PartReader {
     Relation index;
+    const MetaPage* meta;
+    bool stale = false;
     PageOwner owner;
     bool checksum;
     BlockNumber next;
@@ -94,7 +97,16 @@ struct PartReader {
         CHECK_FOR_INTERRUPTS();
         if (next == InvalidBlockNumber)
             ReportCorruption(index, InvalidBlockNumber, "a chain of the model ends too early");
-        LockedPage page = LockPage(index, next, Access::kShare, owner);
+        LockedPage page;
+        if (stale || !TryLockPage(index, next, Access::kShare, owner, page)) {
+            if (!stale && IsCurrent(index, *meta))
+                page = LockPage(index, next, Access::kShare, owner);  // says what is wrong
+            if (page.bytes) UnlockPage(page);
+            stale = true;
+            memset(copy.data, 0, BLCKSZ);
+            at = ivf::kPayloadAt;
+            return;
+        }
         memcpy(copy.data, page.bytes, BLCKSZ);
         const BlockNumber number = page.number;
         UnlockPage(page);
@@ -109,9 +121,11 @@ struct PartReader {
     }
 };
 
-PartReader OpenPart(Relation index, const PartPointer& part, ivf::PageKind kind) {
+PartReader OpenPart(Relation index, const MetaPage& meta, const PartPointer& part,
+                    ivf::PageKind kind) {
     PartReader reader;
     reader.index = index;
+    reader.meta = &meta;
     reader.owner = {kind, 0, part.generation};
     reader.checksum = kind != ivf::PageKind::kDirectory;
     reader.next = part.first;
@@ -123,20 +137,42 @@ void ReadNode(PartReader& nodes, std::uint32_t list_id, FloatSpan centroid) {
     ivf::CentroidNode node;
     nodes.Read(&node, sizeof node);
     nodes.Read(centroid.data(), centroid.size_bytes());
+    if (nodes.stale) return;
     if (node.child != list_id || node.level != 0 || node.code != ivf::CentroidCode::kFloat)
         ReportCorruption(nodes.index, InvalidBlockNumber, "centroids and directory do not match");
 }
 
-void LoadModel(Relation index, Model* model) {
+// Reads the directory. false: the reader was stale.
+bool ReadEntries(Relation index, const MetaPage& meta, ivf::ListEntry* entries,
+                 std::uint32_t* tails) {
+    PartReader directory = OpenPart(index, meta, meta.directory, ivf::PageKind::kDirectory);
+    for (std::size_t i = 0; i < meta.lists; i++) {
+        directory.Read(&entries[i], sizeof entries[i]);
+        if (directory.stale) return false;
+        if (entries[i].state != ivf::ListState::kActive ||
+            entries[i].centroid_epoch != meta.centroids.generation)
+            ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
+        tails[i] = entries[i].scan_last;
+    }
+    return true;
+}
+
+// false: the metapage names another by now.
+bool LoadModel(Relation index, Model* model) {
     const MetaPage& meta = model->meta;
+    bool whole = true;
+    const auto read = [&](const PartPointer& part, ivf::PageKind kind, void* to, std::size_t size) {
+        PartReader reader = OpenPart(index, meta, part, kind);
+        reader.Read(to, size);
+        whole = whole && !reader.stale;
+    };
     const std::size_t dim = meta.dim, padded = meta.padded_dim, lists = meta.lists;
     quant::Spec spec = {meta.quantizer, meta.bits, meta.padded_dim, meta.levels, meta.pq_m};
     if (spec.kind == quant::Kind::kPq) {
         const std::size_t words = quant::PqWords(spec);
         auto* books = static_cast<float*>(
             MemoryContextAllocHuge(CurrentMemoryContext, padded * words * sizeof(float)));
-        OpenPart(index, meta.codebooks, ivf::PageKind::kModel)
-            .Read(books, padded * words * sizeof(float));
+        read(meta.codebooks, ivf::PageKind::kModel, books, padded * words * sizeof(float));
         auto* norms = static_cast<float*>(
             MemoryContextAllocHuge(CurrentMemoryContext, spec.m * words * sizeof(float)));
         quant::PqNorms(spec, books, norms);
@@ -151,7 +187,7 @@ void LoadModel(Relation index, Model* model) {
         ReportCorruption(index, kMetaPage, "block sizes do not fit the quantizer");
 
     auto* mean = static_cast<float*>(palloc(dim * sizeof(float)));
-    OpenPart(index, meta.model, ivf::PageKind::kModel).Read(mean, dim * sizeof(float));
+    read(meta.model, ivf::PageKind::kModel, mean, dim * sizeof(float));
     model->mean = mean;
 
     const std::size_t sign_bytes = quant::RotationBytes(padded);
@@ -161,8 +197,7 @@ void LoadModel(Relation index, Model* model) {
     if (meta.rotation == RotationKind::kHadamard4Basis) {
         auto* basis = static_cast<float*>(
             MemoryContextAllocHuge(CurrentMemoryContext, padded * padded * sizeof(float)));
-        OpenPart(index, meta.basis, ivf::PageKind::kModel)
-            .Read(basis, padded * padded * sizeof(float));
+        read(meta.basis, ivf::PageKind::kModel, basis, padded * padded * sizeof(float));
         model->basis = basis;
     }
 
@@ -170,20 +205,14 @@ void LoadModel(Relation index, Model* model) {
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
     auto* tails = static_cast<std::uint32_t*>(
         MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
-    PartReader directory = OpenPart(index, meta.directory, ivf::PageKind::kDirectory);
-    for (std::size_t i = 0; i < lists; i++) {
-        directory.Read(&entries[i], sizeof entries[i]);
-        if (entries[i].state != ivf::ListState::kActive ||
-            entries[i].centroid_epoch != meta.centroids.generation)
-            ReportCorruption(index, InvalidBlockNumber, "a directory entry has an unknown state");
-        tails[i] = entries[i].scan_last;
-    }
+    whole = whole && ReadEntries(index, meta, entries, tails);
     model->entries = entries;
     model->tails = tails;
 
     model->coarse = AllocateTable(lists, padded);
-    OpenPart(index, meta.coarse, ivf::PageKind::kCentroid)
-        .Read(model->coarse.bias, ivf::CentroidTableBytes(lists, padded));
+    read(meta.coarse, ivf::PageKind::kCentroid, model->coarse.bias,
+         ivf::CentroidTableBytes(lists, padded));
+    if (!whole) return false;
     if (lists * padded * sizeof(float) <= kKeptCentroidBytes) {
         model->centroids = static_cast<float*>(palloc(lists * padded * sizeof(float)));
         model->centroid_known = static_cast<bool*>(palloc0(lists * sizeof(bool)));
@@ -197,6 +226,7 @@ void LoadModel(Relation index, Model* model) {
         const double norm = std::sqrt(squares / static_cast<double>(lists));
         model->query_norm = std::isfinite(norm) ? kQueryNorm * norm : 0;
     }
+    return true;
 }
 
 void ReleaseModel(void* arg) {
@@ -251,8 +281,15 @@ Model* ReadModel(Relation index, const MetaPage& meta) {
     auto* model = static_cast<Model*>(palloc0(sizeof(Model)));
     model->meta = meta;
     model->rows_taken = -1;
-    LoadModel(index, model);
-    return model;
+    return LoadModel(index, model) ? model : nullptr;
+}
+
+bool IsCurrent(Relation index, const MetaPage& meta) {
+    return ReadMeta(index).build_id == meta.build_id;
+}
+
+bool RefreshEntries(Relation index, Model& model) {
+    return ReadEntries(index, model.meta, model.entries, model.tails);
 }
 
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
@@ -261,7 +298,7 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
     Model* model = cache;
     while (model && !(SameFile(model->file, file) && memcmp(&model->meta, &meta, sizeof meta) == 0))
         model = model->next;
-    if (!model) {
+    while (!model) {
         // Once in the life of the model.
         meta = ReadMeta(index, writing, true);
         Prune(file, meta.build_id);
@@ -270,9 +307,13 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
             AllocSetContextCreate(CurrentMemoryContext, "quantvec model", ALLOCSET_DEFAULT_SIZES);
         MemoryContext old = MemoryContextSwitchTo(context);
         model = ReadModel(index, meta);
+        MemoryContextSwitchTo(old);
+        if (!model) {
+            MemoryContextDelete(context);
+            continue;
+        }
         model->file = file;
         model->context = context;
-        MemoryContextSwitchTo(old);
         model->bytes = MemoryContextMemAllocated(context, true);
         MemoryContextSetParent(context, CacheMemoryContext);
         model->next = cache;
@@ -330,11 +371,12 @@ ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, Floa
     const FloatSpan out =
         kept ? FloatSpan(model.centroids + list * padded, padded) : scratch.first(padded);
     if (kept && model.centroid_known[list]) return out;
-    PartReader nodes = OpenPart(index, model.meta.centroids, ivf::PageKind::kCentroid);
+    PartReader nodes = OpenPart(index, model.meta, model.meta.centroids, ivf::PageKind::kCentroid);
     // Once in the life of the model; a checksum takes longer than the rest.
     nodes.checksum = kept;
     nodes.Seek(list * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
     ReadNode(nodes, model.entries[list].list_id, out);
+    if (nodes.stale) return {};
     if (kept) model.centroid_known[list] = true;
     return out;
 }
@@ -356,6 +398,24 @@ ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list)
     if (entry.list_id != model.entries[list].list_id)
         ReportCorruption(index, place.page, "a directory entry is of another list");
     return entry;
+}
+
+bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t* list) {
+    switch (tail.kind) {
+        case ivf::PageKind::kMeta:
+            return true;
+        case ivf::PageKind::kModel:
+        case ivf::PageKind::kCentroid:
+        case ivf::PageKind::kDirectory:
+            // All parts are of one training.
+            return tail.generation == model.meta.directory.generation;
+        case ivf::PageKind::kScan:
+        case ivf::PageKind::kRefine:
+            // Ids are given out in the order of the lists.
+            *list = tail.owner - model.entries[0].list_id;
+            return *list < model.meta.lists && tail.generation == model.entries[*list].generation;
+    }
+    return false;
 }
 
 void Turn(const Model& model, FloatSpan x) {

@@ -44,7 +44,7 @@ enum class RotationKind : std::uint8_t {
     kHadamard4Basis = 2,  // then a learned basis (quant/basis.h)
 };
 
-// The payload of page 0. It never changes after the build; its page has a checksum.
+// The payload of page 0. It changes when the index is trained anew, as a whole; its page has a checksum.
 struct MetaPage {
     std::uint32_t magic;
     std::uint32_t meta_bytes;    // size of this struct when it was written
@@ -122,8 +122,12 @@ struct Model {
 // The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);
-// The model read anew, in the current context.
+// The model read anew, in the current context. nullptr: the metapage names another by now.
 Model* ReadModel(Relation index, const MetaPage& meta);
+// Is that still the model of the index?
+bool IsCurrent(Relation index, const MetaPage& meta);
+// Reads all directory entries again; false: the index has another model by now.
+bool RefreshEntries(Relation index, Model& model);
 
 // A table without codes, in the current context.
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim);
@@ -142,7 +146,8 @@ void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i
                   ConstFloatSpan centroid, float spread);
 
 // The centroid of list number `list` [padded_dim], rotated and centred on the mean; valid until the
-// next call with this scratch [padded_dim], which is needed where model.centroids is nullptr.
+// next call with this scratch [padded_dim], which is needed where model.centroids is nullptr. Empty: the
+// index has another model by now.
 ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, FloatSpan scratch);
 
 // Reads the directory entry of list number `list` again.
@@ -154,11 +159,28 @@ struct EntryPlace {
 };
 EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list);
 
+// Does the model lead to a page with this tail? Of a scan or refine page, `list` gets the number of its
+// list. Entries are as of RefreshEntries.
+bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t* list);
+
 inline PageOwner ScanOwner(const ivf::ListEntry& e) {
     return {ivf::PageKind::kScan, e.list_id, e.generation};
 }
 inline PageOwner RefineOwner(const ivf::ListEntry& e) {
     return {ivf::PageKind::kRefine, e.list_id, e.generation};
+}
+
+// A row pointer as one number, in the table's order.
+inline std::uint64_t PointerNumber(const ItemPointerData& tid) {
+    return std::uint64_t{ItemPointerGetBlockNumberNoCheck(&tid)} << 16 |
+           ItemPointerGetOffsetNumberNoCheck(&tid);
+}
+inline std::uint64_t PointerNumber(const ivf::RowPointer& p) {
+    return std::uint64_t{p.block_hi} << 32 | std::uint64_t{p.block_lo} << 16 | p.offset;
+}
+inline ivf::RowPointer PointerOf(std::uint64_t number) {
+    return {static_cast<std::uint16_t>(number >> 32), static_cast<std::uint16_t>(number >> 16),
+            static_cast<std::uint16_t>(number)};
 }
 
 // Turns a centred vector [padded_dim] into the space of the codes.

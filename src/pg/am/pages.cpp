@@ -30,15 +30,13 @@ bool IsOurs(const LockedPage& page) {
            header->pd_lower <= ivf::kPayloadEnd && page.tail().identity == ivf::kIdentity;
 }
 
-void CheckOwner(Relation index, const LockedPage& page, const PageOwner& owner) {
-    const BlockNumber number = page.number;
-    if (!IsOurs(page)) ReportCorruption(index, number, "the page is not one of this access method");
+// Whose a page is. What is not one of ours at all is damage.
+bool IsOwnedBy(Relation index, const LockedPage& page, const PageOwner& owner) {
+    if (!IsOurs(page))
+        ReportCorruption(index, page.number, "the page is not one of this access method");
     const ivf::PageTail& tail = page.tail();
-    if (tail.kind != owner.kind) ReportCorruption(index, number, "the page is of another kind");
-    if (tail.owner != owner.owner)
-        ReportCorruption(index, number, "the page belongs to another list");
-    if (tail.generation != owner.generation || tail.deleted_at != 0)
-        ReportCorruption(index, number, "the page belongs to another generation");
+    return tail.kind == owner.kind && tail.owner == owner.owner &&
+           tail.generation == owner.generation && tail.deleted_at == 0;
 }
 
 }  // namespace
@@ -75,22 +73,35 @@ const std::uint8_t* RecentBuffers::Guess(BlockNumber number) const {
     return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(buffers_[number]));
 }
 
+bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                 LockedPage& page) {
+    page = Pin(index, MAIN_FORKNUM, number,
+               access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
+    if (IsOwnedBy(index, page, owner)) return true;
+    UnlockPage(page);
+    return false;
+}
+
 LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner) {
     LockedPage page = Pin(index, MAIN_FORKNUM, number,
                           access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
-    CheckOwner(index, page, owner);
-    return page;
+    if (IsOwnedBy(index, page, owner)) return page;
+    const ivf::PageTail& tail = page.tail();
+    if (tail.kind != owner.kind) ReportCorruption(index, number, "the page is of another kind");
+    if (tail.owner != owner.owner)
+        ReportCorruption(index, number, "the page belongs to another list");
+    ReportCorruption(index, number, "the page belongs to another generation");
 }
 
-LockedPage ScanPages::Lock(BlockNumber number, const PageOwner& owner) const {
-    LockedPage page;
+bool ScanPages::TryLock(BlockNumber number, const PageOwner& owner, LockedPage& page) const {
     page.buffer = recent->Pin(index, number, recent_context);
     LockBuffer(page.buffer, BUFFER_LOCK_SHARE);
     page.number = number;
     page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
     CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
-    CheckOwner(index, page, owner);
-    return page;
+    if (IsOwnedBy(index, page, owner)) return true;
+    UnlockPage(page);
+    return false;
 }
 
 void ScanPages::Prefetch(BlockNumber number, std::size_t offset, std::size_t size) const {
@@ -118,11 +129,26 @@ bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page) {
     return true;
 }
 
-LockedPage ExtendIndex(Relation index, ForkNumber fork) {
+LockedPage TakePage(Relation index) {
+    LockedPage page;
+    for (;;) {
+        page.number = GetFreeIndexPage(index);
+        if (page.number == InvalidBlockNumber) break;
+        page.buffer = ReadBuffer(index, page.number);
+        // Who has it locked has taken it; the map may be wrong in any way.
+        if (!ConditionalLockBuffer(page.buffer)) {
+            ReleaseBuffer(page.buffer);
+            continue;
+        }
+        page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
+        if (PageIsNew(PageOf(page.bytes)) || (IsOurs(page) && page.tail().deleted_at != 0))
+            return page;
+        UnlockPage(page);
+    }
     const bool shared = !RELATION_IS_LOCAL(index);
     if (shared) LockRelationForExtension(index, ExclusiveLock);
-    LockedPage page;
-    page.buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, nullptr);
+    page.buffer = ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr);
+    // Before the other lock is let go: no walk by number meets it in between (PagesOf).
     LockBuffer(page.buffer, BUFFER_LOCK_EXCLUSIVE);
     if (shared) UnlockRelationForExtension(index, ExclusiveLock);
     page.number = BufferGetBlockNumber(page.buffer);
@@ -142,7 +168,7 @@ void InitPage(std::uint8_t* bytes, const PageOwner& owner, std::uint32_t ordinal
         .kind = owner.kind,
         .first_block = 0,
         .blocks = 0,
-        .reserved16 = 0,
+        .flags = 0,
         .head_page = ivf::kNoPage,
         .reserved = {},
         .identity = ivf::kIdentity,
@@ -174,28 +200,84 @@ void Change::Commit() {
     GenericXLogFinish(state_);
 }
 
-BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
-                        std::uint32_t count) {
+BlockNumber ExtendRun(const NewPages& to, std::uint32_t count) {
+    const bool shared = !RELATION_IS_LOCAL(to.index) && to.logged;
+    if (shared) LockRelationForExtension(to.index, ExclusiveLock);
     BlockNumber first = InvalidBlockNumber;
     for (std::uint32_t i = 0; i < count; i++) {
         CHECK_FOR_INTERRUPTS();
-        LockedPage page = ExtendIndex(index, fork);
-        if (i == 0) first = page.number;
-        InitPage(page.bytes, owner, i);
-        // Nobody else extends an index that is being built.
-        if (i + 1 < count) ivf::TailOf(page.bytes)->next = page.number + 1;
-        MarkBufferDirty(page.buffer);
-        UnlockPage(page);
+        const Buffer buffer = ReadBufferExtended(to.index, to.fork, P_NEW, RBM_NORMAL, nullptr);
+        if (i == 0) first = BufferGetBlockNumber(buffer);
+        ReleaseBuffer(buffer);
     }
+    if (shared) UnlockRelationForExtension(to.index, ExclusiveLock);
     return first;
 }
 
-void ChainWriter::Turn() {
-    LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_SHARE);
-    page_ = page.tail().next;
+ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first,
+                         std::uint32_t pages)
+    : to_(to), owner_(owner), first_(first), run_(pages) {
+    contiguous_ = pages;
+    Begin(first, 0);
+}
+
+ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner)
+    : to_(to), owner_(owner), run_(0) {
+    first_ = Claim(0);
+    Begin(first_, 0);
+}
+
+// Takes a page and makes it an empty one of the chain, so that nobody else does.
+BlockNumber ChainWriter::Claim(std::uint32_t ordinal) {
+    LockedPage page = TakePage(to_.index);
+    Change change(to_.index);
+    InitPage(change.Add(page, true), owner_, ordinal);
+    change.Commit();
+    const BlockNumber number = page.number;
     UnlockPage(page);
+    return number;
+}
+
+void ChainWriter::Begin(BlockNumber number, std::uint32_t ordinal) {
+    number_ = number;
     at_ = ivf::kPayloadAt;
-    if (page_ == InvalidBlockNumber) elog(ERROR, "quantvec: a chain was laid out too short");
+    memset(page_.data, 0, BLCKSZ);
+    InitPage(reinterpret_cast<std::uint8_t*>(page_.data), owner_, ordinal);
+}
+
+void ChainWriter::Flush() {
+    CHECK_FOR_INTERRUPTS();
+    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
+    ivf::PageTail* tail = ivf::TailOf(bytes);
+    CoverTo(bytes, at_);
+    if (owner_.kind == ivf::PageKind::kMeta || owner_.kind == ivf::PageKind::kModel ||
+        owner_.kind == ivf::PageKind::kCentroid)
+        tail->crc = PayloadCrc(bytes);
+    LockedPage page = Pin(to_.index, to_.fork, number_, BUFFER_LOCK_EXCLUSIVE);
+    if (to_.logged) {
+        // A free space map that is wrong may have given it away since the file grew.
+        if (!PageIsNew(PageOf(page.bytes)) && !IsOwnedBy(to_.index, page, owner_))
+            elog(ERROR, "quantvec: page %u of index \"%s\" was taken by somebody else", number_,
+                 RelationGetRelationName(to_.index));
+        Change change(to_.index);
+        memcpy(change.Add(page, true), bytes, BLCKSZ);
+        change.Commit();
+    } else {
+        memcpy(page.bytes, bytes, BLCKSZ);
+        MarkBufferDirty(page.buffer);
+    }
+    UnlockPage(page);
+}
+
+void ChainWriter::Turn() {
+    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
+    const std::uint32_t ordinal = tail->ordinal + 1;
+    if (run_ > 0 && ordinal == run_) elog(ERROR, "quantvec: a chain was laid out too short");
+    const BlockNumber next = run_ > 0 ? first_ + ordinal : Claim(ordinal);
+    tail->next = next;
+    if (run_ == 0 && contiguous_ == ordinal && next == first_ + ordinal) contiguous_++;
+    Flush();
+    Begin(next, ordinal);
 }
 
 void ChainWriter::Write(const void* bytes, std::size_t size) {
@@ -203,19 +285,11 @@ void ChainWriter::Write(const void* bytes, std::size_t size) {
     while (size > 0) {
         if (at_ == ivf::kPayloadEnd) Turn();
         const std::size_t n = Min(size, ivf::kPayloadEnd - at_);
-        LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_EXCLUSIVE);
-        ivf::PageTail* tail = ivf::TailOf(page.bytes);
-        memcpy(page.bytes + at_, from, n);
+        memcpy(page_.data + at_, from, n);
         at_ += n;
         from += n;
         size -= n;
-        CoverTo(page.bytes, at_);
-        tail->head_page = head_page_;
-        if (tail->kind == ivf::PageKind::kMeta || tail->kind == ivf::PageKind::kModel ||
-            tail->kind == ivf::PageKind::kCentroid)
-            tail->crc = PayloadCrc(page.bytes);
-        MarkBufferDirty(page.buffer);
-        UnlockPage(page);
+        ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->head_page = head_page_;
     }
 }
 
@@ -227,21 +301,116 @@ void ChainWriter::Fit(std::size_t size) {
 void ChainWriter::WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors,
                              ConstByteSpan codes) {
     Fit(ivf::kPrefixBytes);
-    LockedPage page = Pin(index_, fork_, page_, BUFFER_LOCK_EXCLUSIVE);
-    ivf::PageTail* tail = ivf::TailOf(page.bytes);
+    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
     if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(at_);
-    MarkBufferDirty(page.buffer);
-    UnlockPage(page);
-    head_page_ = page_;
+    head_page_ = number_;
     Write(prefix, ivf::kPrefixBytes);
     Fit(factors.size());
     Write(factors.data(), factors.size());
     Write(codes.data(), codes.size());
 }
 
+ChainWriter::Place ChainWriter::Here() {
+    if (at_ == ivf::kPayloadEnd) Turn();
+    return {number_, at_};
+}
+
+void ChainWriter::Close() {
+    while (run_ > 0 && ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->ordinal + 1 < run_)
+        Turn();
+    Flush();
+}
+
 void LogBuild(Relation index, ForkNumber fork) {
     if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
         log_newpage_range(index, fork, 0, RelationGetNumberOfBlocksInFork(index, fork), true);
+}
+
+std::uint64_t DeletionStamp() {
+    return U64FromFullTransactionId(ReadNextFullTransactionId());
+}
+
+void Retired::Begin(Relation index, MemoryContext context) {
+    *this = {};
+    index_ = index;
+    context_ = context;
+}
+
+void Retired::Stamp(BlockNumber number, const PageOwner& owner) {
+    LockedPage page;
+    if (!TryLockPage(index_, number, Access::kExclusive, owner, page)) return;
+    Change change(index_);
+    ivf::TailOf(change.Add(page))->deleted_at = DeletionStamp();
+    change.Commit();
+    UnlockPage(page);
+    Add(number);
+}
+
+void Retired::Add(BlockNumber number) {
+    if (count_ == capacity_) {
+        capacity_ = Max(std::size_t{64}, capacity_ * 2);
+        pages_ = static_cast<BlockNumber*>(
+            pages_ ? repalloc_huge(pages_, capacity_ * sizeof(BlockNumber))
+                   : MemoryContextAlloc(context_, capacity_ * sizeof(BlockNumber)));
+    }
+    pages_[count_++] = number;
+}
+
+void Retired::Release() {
+    if (watched_ > 0) {
+        int left = 0;
+        for (int i = 0; i < snapshot_count_; i++)
+            if (!VirtualXactLock(snapshots_[i], false)) snapshots_[left++] = snapshots_[i];
+        snapshot_count_ = left;
+    }
+    if (watched_ == 0 && count_ > 0) {
+        MemoryContext old = MemoryContextSwitchTo(context_);
+        if (snapshots_) pfree(snapshots_);
+        // A vacuum reads no index by a snapshot of its own.
+        snapshots_ = GetCurrentVirtualXIDs(InvalidTransactionId, true, false,
+                                           PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &snapshot_count_);
+        MemoryContextSwitchTo(old);
+        watched_ = count_;
+    }
+    if (watched_ == 0 || snapshot_count_ > 0) return;
+    BlockNumber least = InvalidBlockNumber, most = 0;
+    for (std::size_t i = 0; i < watched_; i++) {
+        RecordFreeIndexPage(index_, pages_[i]);
+        least = Min(least, pages_[i]);
+        most = Max(most, pages_[i]);
+    }
+    released_ += static_cast<std::uint32_t>(watched_);
+    count_ -= watched_;
+    memmove(pages_, pages_ + watched_, count_ * sizeof(BlockNumber));
+    watched_ = 0;
+    FreeSpaceMapVacuumRange(index_, least, most + 1);
+}
+
+namespace {
+
+// The heavyweight lock on page 0 is the switch's; nothing else takes one.
+constexpr BlockNumber kSwitchLock = 0;
+
+LOCKMODE SwitchMode(Access access) {
+    return access == Access::kShare ? ShareLock : ExclusiveLock;
+}
+
+}  // namespace
+
+void LockSwitch(Relation index, Access access) {
+    ::LockPage(index, kSwitchLock, SwitchMode(access));
+}
+
+void UnlockSwitch(Relation index, Access access) {
+    ::UnlockPage(index, kSwitchLock, SwitchMode(access));
+}
+
+BlockNumber PagesOf(Relation index) {
+    const bool shared = !RELATION_IS_LOCAL(index);
+    if (shared) LockRelationForExtension(index, ExclusiveLock);
+    const BlockNumber pages = RelationGetNumberOfBlocks(index);
+    if (shared) UnlockRelationForExtension(index, ExclusiveLock);
+    return pages;
 }
 
 }  // namespace quantvec::pg

@@ -43,7 +43,11 @@ class RecentBuffers {
     std::uint32_t turn_;
 };
 
-// Pins, locks and checks a page; damage is an ERROR that names index and block.
+// Pins, locks and checks a page. false, and nothing is locked: it belongs to something else by now, so
+// whoever named it is out of date (or damaged, if it still does after another look).
+bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                 LockedPage& page);
+// The same where nothing else may be: damage is an ERROR that names index and block.
 LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner);
 
 // The same for a scan, in share mode. The snapshot is there for old_snapshot_threshold.
@@ -53,7 +57,7 @@ struct ScanPages {
     RecentBuffers* recent;
     MemoryContext recent_context;
 
-    LockedPage Lock(BlockNumber number, const PageOwner& owner) const;
+    bool TryLock(BlockNumber number, const PageOwner& owner, LockedPage& page) const;
     // Asks the processor for bytes of a page, and for its header and tail, if it knows the place.
     void Prefetch(BlockNumber number, std::size_t offset, std::size_t size) const;
 };
@@ -63,8 +67,9 @@ void UnlockPage(LockedPage& page);
 // an all-zero page, which a crash between extension and WAL leaves.
 bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page);
 
-// Extends the relation; the new page is locked exclusively and still all zeros.
-LockedPage ExtendIndex(Relation index, ForkNumber fork = MAIN_FORKNUM);
+// A page for anything: one that the free space map knows and nobody can be reading, or a new one. It is
+// locked exclusively, and what it holds has to be overwritten whole before it is unlocked.
+LockedPage TakePage(Relation index);
 
 // Makes an empty page: header, tail, pd_lower at the payload.
 void InitPage(std::uint8_t* bytes, const PageOwner& owner, std::uint32_t ordinal);
@@ -84,33 +89,108 @@ class Change {
     GenericXLogState* state_;
 };
 
-// ---- building: pages that nobody else can see yet, logged once at the end ----
+// ---- whole chains ----
 
-// `count` new empty pages of one chain, one after the other on disk. Returns the first.
-BlockNumber ExtendChain(Relation index, ForkNumber fork, const PageOwner& owner,
-                        std::uint32_t count);
-// Appends bytes to a chain whose pages exist already. Holds no lock between two calls, so that a
-// build can be cancelled.
+// How a chain's pages get into the index. Not logged: by LogBuild in the end, into an index that
+// nobody else can see yet. Logged: each by a WAL record of its own, once it is full; until something
+// names the chain, nobody reads it, and a crash leaves pages that the next VACUUM frees.
+struct NewPages {
+    Relation index;
+    ForkNumber fork;
+    bool logged;
+};
+
+// `count` new pages, one after the other on disk, still all zeros. Returns the first.
+BlockNumber ExtendRun(const NewPages& to, std::uint32_t count);
+
+// Writes a chain from its beginning, page by page. Holds no lock between two calls, so that it can be
+// cancelled.
 class ChainWriter {
   public:
-    ChainWriter(Relation index, ForkNumber fork, BlockNumber first)
-        : index_(index), fork_(fork), page_(first) {}
+    // Into a run of pages ..
+    ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first, std::uint32_t pages);
+    // .. or, logged, into whatever TakePage gives.
+    ChainWriter(const NewPages& to, const PageOwner& owner);
+
     // Bytes that go on in the following pages where they must.
     void Write(const void* bytes, std::size_t size);
     // A block: prefix, factors, codes; each of the first two kept whole on one page.
     void WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors, ConstByteSpan codes);
+    // Where the next byte goes.
+    struct Place {
+        BlockNumber page;
+        std::size_t offset;
+    };
+    Place Here();
+    // Nothing is written for good before. Pages of a run that were not reached stay empty.
+    void Close();
+
+    BlockNumber first() const { return first_; }
+    BlockNumber last() const { return number_; }  // once closed
+    // So many pages from the first follow each other on disk.
+    std::uint32_t contiguous() const { return contiguous_; }
 
   private:
+    BlockNumber Claim(std::uint32_t ordinal);
+    void Begin(BlockNumber number, std::uint32_t ordinal);
+    void Flush();
     void Turn();
     void Fit(std::size_t size);
 
-    Relation index_;
-    ForkNumber fork_;
-    BlockNumber page_;
+    NewPages to_;
+    PageOwner owner_;
+    BlockNumber first_;
+    std::uint32_t run_;  // pages laid out; 0: taken one by one
+    std::uint32_t contiguous_ = 1;
+    BlockNumber number_;                          // of the page being written
     BlockNumber head_page_ = InvalidBlockNumber;  // of the block being written
-    std::size_t at_ = ivf::kPayloadAt;
+    std::size_t at_;
+    PGAlignedBlock page_;
 };
+
 // WAL for everything built, when the relation needs it (always for an init fork).
 void LogBuild(Relation index, ForkNumber fork);
+
+// ---- pages that nothing needs any more ----
+
+// Pages on their way from a chain that was given up to the free space map. They may be used again once
+// every snapshot of this database that was there when they were given up is gone: until then a scan
+// may still be on its way through the chain. (One on a standby finds out: TryLockPage.)
+class Retired {
+  public:
+    void Begin(Relation index, MemoryContext context);
+    // Stamps a page that is not stamped yet, if nobody has taken it for something else: `owner` is
+    // whose it was.
+    void Stamp(BlockNumber number, const PageOwner& owner);
+    // The page is stamped.
+    void Add(BlockNumber number);
+    // Gives what can be used again to the free space map.
+    void Release();
+    std::uint32_t released() const { return released_; }
+    std::uint32_t waiting() const { return static_cast<std::uint32_t>(count_); }
+
+  private:
+    Relation index_;
+    MemoryContext context_;
+    BlockNumber* pages_;  // [count_]; the first watched_ wait for the snapshots
+    std::size_t count_, capacity_, watched_;
+    VirtualTransactionId* snapshots_;
+    int snapshot_count_;
+    std::uint32_t released_;
+};
+// What a page that is given up is stamped with.
+std::uint64_t DeletionStamp();
+
+// ---- the switch to a new model ----
+
+// Held exclusively from the first list that is sealed until the metapage names the new model. Who meets
+// a sealed list waits for it in share mode: afterwards either there is a new model, or who sealed the
+// list has died, and it may be opened again. A heavyweight lock, since waiting must be cancellable, and
+// since it goes with the transaction of who dies.
+void LockSwitch(Relation index, Access access);
+void UnlockSwitch(Relation index, Access access);
+
+// Pages of the index; all below were locked by whoever extended it, or are in use.
+BlockNumber PagesOf(Relation index);
 
 }  // namespace quantvec::pg

@@ -9,36 +9,16 @@ namespace quantvec::pg {
 
 namespace {
 
-int CompareHeapPosition(const void* a, const void* b) {
-    return ItemPointerCompare(static_cast<ItemPointer>(const_cast<void*>(a)),
-                              static_cast<ItemPointer>(const_cast<void*>(b)));
-}
-
 void Begin(IndexScanDesc desc, Scan& scan) {
     Reranker& r = scan.reranker;
     MemoryContext old = MemoryContextSwitchTo(scan.context);
     r.heap = desc->heapRelation;
     r.fetch = table_index_fetch_begin(r.heap);
     r.slot = table_slot_create(r.heap, nullptr);
-    r.column = desc->indexRelation->rd_index->indkey.values[0];
-    if (r.column == 0) {
-        r.info = BuildIndexInfo(desc->indexRelation);
-        r.estate = CreateExecutorState();
-    }
+    BeginColumn(r.column, desc->indexRelation);
     BeginToast(r.toast, r.heap, scan.context);
     r.context = AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
     MemoryContextSwitchTo(old);
-}
-
-// The indexed value of the row in the slot.
-Datum IndexedValue(Reranker& r, bool* isnull) {
-    if (r.column != 0) return slot_getattr(r.slot, r.column, isnull);
-    GetPerTupleExprContext(r.estate)->ecxt_scantuple = r.slot;
-    Datum values[INDEX_MAX_KEYS];
-    bool nulls[INDEX_MAX_KEYS];
-    FormIndexDatum(r.info, r.slot, r.estate, values, nulls);
-    *isnull = nulls[0];
-    return values[0];
 }
 
 // Asks for the table's pages ahead, if they are likely to be on disk: after a batch that found all
@@ -63,6 +43,11 @@ void PrefetchTable(Model& model, Relation heap, const ItemPointerData* batch, st
 
 }  // namespace
 
+int CompareHeapPosition(const void* a, const void* b) {
+    return ItemPointerCompare(static_cast<ItemPointer>(const_cast<void*>(a)),
+                              static_cast<ItemPointer>(const_cast<void*>(b)));
+}
+
 void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,
                  Array<Ranked>& ranked) {
     Reranker& r = scan.reranker;
@@ -78,7 +63,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
                                      &all_dead))
             continue;
         bool isnull = false;
-        Datum value = IndexedValue(r, &isnull);
+        Datum value = IndexedValue(r.column, r.slot, &isnull);
         if (!isnull) {
             Oid toast_value = InvalidOid;
             if (const struct varlena* read = ReadToast(r.toast, value, &toast_value))
@@ -94,7 +79,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
             }
         }
         MemoryContextReset(r.context);
-        if (r.estate) ResetPerTupleExprContext(r.estate);
+        ResetColumn(r.column);
     }
     MemoryContextSwitchTo(old);
     ExecClearTuple(r.slot);
@@ -107,7 +92,7 @@ void EndRerank(Reranker& r) {
     EndToast(r.toast);
     ExecDropSingleTupleTableSlot(r.slot);
     table_index_fetch_end(r.fetch);
-    if (r.estate) FreeExecutorState(r.estate);
+    EndColumn(r.column);
     r = {};
 }
 

@@ -6,6 +6,9 @@
 //   rerank   candidates in order of lower bound get their exact distance
 //   return   a row as soon as nothing that is left can be nearer
 //
+// Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index anew
+// (README.md): the scan then starts over, with the rows that it has returned known by their TIDs.
+//
 // The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen,
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
 // left-behind rows could come next are visited again with a wider threshold: a wrong hint costs
@@ -45,30 +48,40 @@ constexpr std::size_t kRefineAhead = 6;
 // So much of a scan page is asked for while the one before it is scored.
 constexpr std::size_t kPrefetchedBytes = 2048;
 
+// Locks a page of a list that was opened. false: it is none any more, and the scan is stale.
+bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page) {
+    if (scan.pages.TryLock(number, owner, page)) return true;
+    scan.stale = true;
+    scan.stale_page = number;
+    scan.stale_owner = owner;
+    page = {};
+    return false;
+}
+
 // ---- refine ----
 
-// The refine page with this ordinal, share-locked. What the build laid out in one run is found by
-// its number; what came later by following the chain from a page before it.
-LockedPage LockRefinePage(const Scan& scan, const ivf::ListEntry& entry, BlockNumber from,
-                          std::uint32_t ordinal) {
+// The refine page with this ordinal, share-locked. What was laid out in one run is found by its number;
+// what came later by following the chain from a page before it. false: the scan is stale.
+bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, BlockNumber from,
+                    std::uint32_t ordinal, LockedPage& page) {
     const PageOwner owner = RefineOwner(entry);
     if (ordinal < entry.refine_contiguous) from = entry.refine_first + ordinal;
-    LockedPage page = scan.pages.Lock(from, owner);
+    if (!LockListPage(scan, from, owner, page)) return false;
     while (page.tail().ordinal < ordinal && page.tail().next != ivf::kNoPage) {
         const BlockNumber next = page.tail().next;
         UnlockPage(page);
         CHECK_FOR_INTERRUPTS();
-        page = scan.pages.Lock(next, owner);
+        if (!LockListPage(scan, next, owner, page)) return false;
     }
     if (page.tail().ordinal != ordinal)
         ReportCorruption(scan.pages.index, page.number, "a refine page is out of order");
-    return page;
+    return true;
 }
 
 // Asks the processor for a candidate's refine row, if its place is known.
 void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
     const ivf::BlockLayout& layout = scan.model->layout;
-    const ivf::ListEntry& entry = scan.model->entries[scan.open.items[c.open].list];
+    const ivf::ListEntry& entry = scan.open.items[c.open].entry;
     const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
     const auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
     if (ordinal >= entry.refine_contiguous) return;
@@ -78,7 +91,7 @@ void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
 
 // Better estimates and bounds of candidates, which come in the order of the refine chain. Those
 // whose estimate is above `limit`, or whose bound is not below the threshold, stay as they are,
-// unless `all` are wanted.
+// unless `all` are wanted. Ends early if the scan is stale.
 void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const std::size_t row_bytes = layout.refine_row_bytes;
@@ -89,15 +102,15 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
         if (i + kRefineAhead < size && batch[i + kRefineAhead].estimate <= limit)
             PrefetchRefineRow(scan, batch[i + kRefineAhead]);
         if (c.refined || (!all && (c.estimate > limit || !(c.lower < scan.Threshold())))) continue;
-        const NearList& open = scan.open.items[c.open];
-        const ivf::ListEntry& entry = scan.model->entries[open.list];
+        const OpenList& open = scan.open.items[c.open];
+        const ivf::ListEntry& entry = open.entry;
         const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
         auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
         std::size_t offset = begin % ivf::kPayloadBytes;
 
         if (!(page.bytes && page.tail().owner == entry.list_id && page.tail().ordinal == ordinal)) {
             if (page.bytes) UnlockPage(page);
-            page = LockRefinePage(scan, entry, c.refine_page, ordinal);
+            if (!LockRefinePage(scan, entry, c.refine_page, ordinal, page)) break;
         }
         const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
         if (offset + row_bytes > ivf::kPayloadBytes) {
@@ -113,9 +126,10 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
                 if (done == row_bytes) break;
                 const BlockNumber from = page.number;
                 UnlockPage(page);
-                page = LockRefinePage(scan, entry, from, ++ordinal);
+                if (!LockRefinePage(scan, entry, from, ++ordinal, page)) break;
                 offset = 0;
             }
+            if (scan.stale) break;
             row = copy;
         }
         const quant::Estimate e =
@@ -169,16 +183,15 @@ void TakeRows(Scan& scan, const ivf::ScoredBlock& block, std::uint32_t open, See
 }
 
 void BeginList(Scan& scan, std::uint32_t open) {
-    const NearList& o = scan.open.items[open];
-    const ivf::ListEntry& entry = scan.model->entries[o.list];
-    scan.scanner.BeginList(scan.model->layout, scan.prepared, entry.list_id, entry.generation,
+    const OpenList& o = scan.open.items[open];
+    scan.scanner.BeginList(scan.model->layout, scan.prepared, o.entry.list_id, o.entry.generation,
                            o.l2sqr);
 }
 
 void ScanList(Scan& scan, const NearList& near) {
     const auto open = static_cast<std::uint32_t>(scan.open.size);
-    scan.open.Push(scan.query_context) = near;
     const ivf::ListEntry& entry = scan.model->entries[near.list];
+    scan.open.Push(scan.query_context) = {near.l2sqr, entry};
     BeginList(scan, open);
     const std::uint64_t before = scan.scanner.rows_scored();
     const auto take = [&](const ivf::ScoredBlock& block) {
@@ -192,7 +205,8 @@ void ScanList(Scan& scan, const NearList& near) {
     std::uint32_t ordinal = 0;
     while (at != ivf::kNoPage) {
         CHECK_FOR_INTERRUPTS();
-        LockedPage page = scan.pages.Lock(at, ScanOwner(entry));
+        LockedPage page;
+        if (!LockListPage(scan, at, ScanOwner(entry), page)) return;
         if (page.tail().ordinal != ordinal++)
             ReportCorruption(scan.pages.index, at, "a chain is out of order");
         if (page.tail().next != ivf::kNoPage)
@@ -216,7 +230,7 @@ void ScanList(Scan& scan, const NearList& near) {
 
 // Refines candidates from number `first` on.
 void RefineFrom(Scan& scan, std::size_t first) {
-    if (scan.model->layout.refine_row_bytes == 0) return;
+    if (scan.model->layout.refine_row_bytes == 0 || scan.stale) return;
     Candidate* batch = scan.candidates.items + first;
     const std::size_t size = scan.candidates.size - first;
     const float infinity = get_float4_infinity();
@@ -225,7 +239,7 @@ void RefineFrom(Scan& scan, std::size_t first) {
         for (std::size_t i = 0; i < size; i++) scan.likeliest.Push(batch[i].estimate);
         Refine(scan, batch, size, scan.likeliest.Threshold());
     }
-    Refine(scan, batch, size, infinity);
+    if (!scan.stale) Refine(scan, batch, size, infinity);
 }
 
 bool MayOpenMore(const Scan& scan) {
@@ -236,7 +250,12 @@ bool MayOpenMore(const Scan& scan) {
 void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
     for (; lists > 0 && scan.near.order.left() > 0 && MayOpenMore(scan); lists--) {
-        const NearList next = TakeNearest(scan.near);
+        NearList next;
+        if (!TakeNearest(scan.near, next)) {
+            scan.stale = true;
+            scan.stale_page = InvalidBlockNumber;
+        }
+        if (scan.stale) return;
         const std::uint32_t likely = scan.near.order.Likely();
         if (lists > 1 && likely != ivf::ListOrder::kUnknown)
             scan.pages.Prefetch(scan.model->entries[likely].scan_first, 0, kPrefetchedBytes);
@@ -250,7 +269,7 @@ void ProbeLists(Scan& scan, std::size_t lists) {
 
 // Scores a block again, with a threshold that lets more rows through.
 void Revisit(Scan& scan, SeenBlock& seen, float threshold) {
-    const PageOwner owner = ScanOwner(scan.model->entries[scan.open.items[seen.open].list]);
+    const PageOwner owner = ScanOwner(scan.open.items[seen.open].entry);
     BeginList(scan, seen.open);
     scan.counts.revisited++;
     using Result = ivf::ListScanner::Result;
@@ -258,7 +277,8 @@ void Revisit(Scan& scan, SeenBlock& seen, float threshold) {
     std::uint32_t only_at = seen.offset;
     for (BlockNumber at = seen.page; at != ivf::kNoPage;) {
         CHECK_FOR_INTERRUPTS();
-        LockedPage page = scan.pages.Lock(at, owner);
+        LockedPage page;
+        if (!LockListPage(scan, at, owner, page)) return;
         scan.scanner.BeginPage(page.bytes, at, only_at);
         const Result result = scan.scanner.NextBlock(threshold, ~seen.taken, block);
         if (result == Result::kDamaged)
@@ -297,7 +317,7 @@ void WidenThreshold(Scan& scan) {
     for (std::size_t i = 0; i < scan.blocks.size; i++) nearest.Push(scan.blocks.items[i].unused);
     const float limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
     scan.unused = get_float4_infinity();
-    for (std::size_t i = 0; i < scan.blocks.size; i++) {
+    for (std::size_t i = 0; i < scan.blocks.size && !scan.stale; i++) {
         SeenBlock& seen = scan.blocks.items[i];
         if (seen.unused < limit)
             Revisit(scan, seen, limit);
@@ -345,6 +365,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         Candidate c = PopCandidate(scan);
         if (!c.refined) {
             Refine(scan, &c, 1, 0, true);
+            if (scan.stale) return;
             scan.candidates.Push(scan.query_context) = c;
             HeapCandidates(scan);
             continue;
@@ -388,7 +409,6 @@ void Start(IndexScanDesc desc, Scan& scan) {
     if (desc->numberOfOrderBys != 1)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot scan quantvec index without order")));
-    pgstat_count_index_scan(desc->indexRelation);
     scan.pages = {desc->indexRelation, desc->xs_snapshot, &scan.model->recent, scan.model->context};
     const Model& model = *scan.model;
     const std::size_t dim = model.meta.dim, padded = model.meta.padded_dim;
@@ -466,10 +486,10 @@ Ranked PopRanked(Array<Ranked>& ranked) {
     return row;
 }
 
-// The row that nothing left can be nearer than, or false at the end.
+// The row that nothing left can be nearer than, or false at the end, or if the scan is stale.
 bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
     const double infinity = get_float8_infinity();
-    for (;;) {
+    while (!scan.stale) {
         CHECK_FOR_INTERRUPTS();
         const double key = scan.ranked.size > 0 ? scan.ranked.items[0].key : infinity;
         const double bound =
@@ -489,6 +509,7 @@ bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
             return false;
         }
     }
+    return false;
 }
 
 // quantvec.rerank_candidates: the next so many rows in order of estimate get their exact keys.
@@ -502,7 +523,12 @@ void RerankNext(IndexScanDesc desc, Scan& scan) {
     pfree(batch);
 }
 
-// The next row in order, or false at the end.
+bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
+    return scan.skipped > 0 && bsearch(&tid, scan.returned.items, scan.skipped, sizeof tid,
+                                       CompareHeapPosition) != nullptr;
+}
+
+// The next row in order, or false at the end, or if the scan is stale.
 bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
     for (;;) {
         Ranked row;
@@ -513,23 +539,72 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
             while (scan.second.size == 0) {
                 const std::int64_t before = scan.counts.reranked;
                 RerankNext(desc, scan);
-                if (scan.counts.reranked == before) return false;
+                if (scan.counts.reranked == before || scan.stale) return false;
             }
             row = PopRanked(scan.second);
         }
+        if (WasReturned(scan, row.tid)) continue;
         if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
             scan.counts.dropped++;
             continue;
         }
         scan.last_key = row.key;
         scan.counts.returned++;
-        *tid = row.tid;
+        scan.returned.Push(scan.query_context) = *tid = row.tid;
         if (OidIsValid(row.toast_value))
             known_distance = {
                 &scan,      scan.opclass->distance, {scan.reranker.toast.table_id, row.toast_value},
                 scan.query, scan.stored_query,      row.distance};
         return true;
     }
+}
+
+// Everything that a query has made, but counts and what it has returned.
+void Clear(Scan& scan) {
+    ForgetDistance(&scan);
+    MemoryContextReset(scan.query_context);
+    scan.started = scan.stale = false;
+    scan.open.Reset();
+    scan.candidates.Reset();
+    scan.ranked.Reset();
+    scan.second.Reset();
+    scan.blocks.Reset();
+    scan.returned.Reset();
+    scan.skipped = 0;
+    scan.heaped = 0;
+    scan.unused = get_float4_infinity();
+    scan.key_shift = 0;
+    scan.key_scale = 1;
+}
+
+// A page that was noted has gone to something else: VACUUM has given its list another chain, or the index
+// another model. All of it is noted again, from where it is now; rows that were returned are known.
+void StartOver(IndexScanDesc desc, Scan& scan) {
+    Relation index = desc->indexRelation;
+    Model* model = AcquireModel(index, scan.context);
+    if (model == scan.model && RefreshEntries(index, *model)) {
+        // If the list is still said to be there, this says what is wrong.
+        for (std::uint32_t i = 0; i < model->meta.lists; i++)
+            if (model->entries[i].list_id == scan.stale_owner.owner &&
+                model->entries[i].generation == scan.stale_owner.generation) {
+                LockedPage page =
+                    LockPage(index, scan.stale_page, Access::kShare, scan.stale_owner);
+                UnlockPage(page);
+            }
+    }
+    scan.model = model;
+    const std::size_t size = scan.returned.size, hint = scan.hint;
+    auto* returned = static_cast<ItemPointerData*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (size + 1) * sizeof(ItemPointerData)));
+    memcpy(returned, scan.returned.items, size * sizeof(ItemPointerData));
+    Clear(scan);
+    qsort(returned, size, sizeof(ItemPointerData), CompareHeapPosition);
+    for (std::size_t i = 0; i < size; i++) scan.returned.Push(scan.query_context) = returned[i];
+    scan.skipped = size;
+    pfree(returned);
+    SetHint(scan, Max(hint, size * 2));
+    scan.counts.restarts++;
+    Start(desc, scan);
 }
 
 // Remembers what the finished scan was for.
@@ -567,18 +642,8 @@ void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     const std::size_t taken = static_cast<std::size_t>(scan.counts.returned);
     const bool again = scan.started;
     Finish(scan);
-    MemoryContextReset(scan.query_context);
-    scan.started = false;
-    scan.open.Reset();
-    scan.candidates.Reset();
-    scan.ranked.Reset();
-    scan.second.Reset();
-    scan.blocks.Reset();
-    scan.heaped = 0;
-    scan.unused = get_float4_infinity();
+    Clear(scan);
     scan.last_key = -get_float8_infinity();
-    scan.key_shift = 0;
-    scan.key_scale = 1;
     scan.counts = {};
     scan.counts.index = RelationGetRelid(desc->indexRelation);
     scan.counts.stopped = "no more rows wanted";
@@ -592,10 +657,17 @@ bool AmGetTuple(IndexScanDesc desc, ScanDirection direction) {
     Scan& scan = *static_cast<Scan*>(desc->opaque);
     if (!ScanDirectionIsForward(direction)) elog(ERROR, "quantvec only supports forward scans");
     ForgetDistance(&scan);
-    if (!scan.started) Start(desc, scan);
+    if (!scan.started) {
+        pgstat_count_index_scan(desc->indexRelation);
+        Start(desc, scan);
+    }
     desc->xs_recheck = false;
     desc->xs_recheckorderby = false;
-    return NextRow(desc, scan, &desc->xs_heaptid);
+    while (!NextRow(desc, scan, &desc->xs_heaptid)) {
+        if (!scan.stale) return false;
+        StartOver(desc, scan);
+    }
+    return true;
 }
 
 void AmEndScan(IndexScanDesc desc) {

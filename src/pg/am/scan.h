@@ -4,6 +4,7 @@
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
+#include "pg/am/indexed_column.h"
 #include "pg/am/lists.h"
 #include "pg/am/toast.h"
 #include "pg/types/known_distance.h"
@@ -55,6 +56,13 @@ struct Ranked {
     }
 };
 
+// A list that was opened. Its entry is the one of that time: pages, and what was noted of them, belong to
+// that generation of the list.
+struct OpenList {
+    float l2sqr;  // from the query to the centroid
+    ivf::ListEntry entry;
+};
+
 // A block that was scanned: rows of it that were not taken have bounds of at least `unused`.
 struct SeenBlock {
     std::uint32_t page;
@@ -74,6 +82,7 @@ struct ScanCounts {
     std::int64_t returned;
     std::int64_t dropped;    // came too late for strict order
     std::int64_t revisited;  // blocks
+    std::int64_t restarts;   // times that the scan started over
     const char* stopped;
 };
 extern ScanCounts last_scan;
@@ -83,9 +92,7 @@ struct Reranker {
     Relation heap;
     IndexFetchTableData* fetch;
     TupleTableSlot* slot;
-    IndexInfo* info;  // of an expression index; else nullptr
-    EState* estate;
-    AttrNumber column;  // 0: an expression
+    IndexedColumn column;
     ToastReader toast;
     MemoryContext context;
 };
@@ -108,7 +115,14 @@ struct Scan {
     ConstFloatSpan rotated;
     quant::PreparedQuery prepared;
     NearLists near;        // the lists not yet probed
-    Array<NearList> open;  // those that were
+    Array<OpenList> open;  // those that were
+    // A page of these has gone to something else: VACUUM has given the list a new chain, or the index a
+    // new model. The scan starts over (scan.cpp, StartOver).
+    bool stale;
+    BlockNumber stale_page;
+    PageOwner stale_owner;
+    Array<ItemPointerData> returned;  // rows, in their order; sorted up to `skipped`
+    std::size_t skipped;              // that were returned before the scan started over
 
     // the cascade
     std::size_t hint;            // rows that are likely to be wanted
@@ -131,6 +145,8 @@ struct Scan {
     float Threshold() const { return Min(scan_bounds.Threshold(), fine_bounds.Threshold()); }
 };
 
+// By qsort and bsearch: ItemPointerData.
+int CompareHeapPosition(const void* a, const void* b);
 // Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish. Sorts
 // the batch by heap position.
 void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,

@@ -21,6 +21,12 @@ void Open(ToastReader& reader) {
     MemoryContextSwitchTo(old);
 }
 
+void FindValue(ToastReader& reader, Oid value_id) {
+    ScanKeyData key;
+    ScanKeyInit(&key, kChunkId, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value_id));
+    index_rescan(reader.scan, &key, 1, nullptr, 0);
+}
+
 // Copies the chunk in the slot to its place. false: it is not the one expected.
 bool TakeChunk(const ToastReader& reader, Size size, Size done, Size* taken) {
     bool isnull = false;
@@ -62,10 +68,7 @@ const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id)
     }
     SET_VARSIZE(reader.value, size + VARHDRSZ);
 
-    ScanKeyData key;
-    ScanKeyInit(&key, kChunkId, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(pointer.va_valueid));
-    index_rescan(reader.scan, &key, 1, nullptr, 0);
+    FindValue(reader, pointer.va_valueid);
     Size done = 0;
     while (done < size && index_getnext_slot(reader.scan, ForwardScanDirection, reader.slot)) {
         Size taken = 0;
@@ -75,6 +78,21 @@ const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id)
     if (done != size) return nullptr;
     *value_id = pointer.va_valueid;
     return reader.value;
+}
+
+bool ToastIsThere(ToastReader& reader, Datum datum) {
+    varatt_external pointer;
+    if (!IsStoredOutOfLine(datum, &pointer) || pointer.va_toastrelid != reader.table_id)
+        return true;
+    if (!reader.table) Open(reader);
+    FindValue(reader, pointer.va_valueid);
+    Size found = 0;
+    while (index_getnext_slot(reader.scan, ForwardScanDirection, reader.slot)) {
+        bool isnull = false;
+        const Datum chunk = slot_getattr(reader.slot, kChunkData, &isnull);
+        if (!isnull) found += VARSIZE_ANY_EXHDR(DatumGetPointer(chunk));
+    }
+    return found >= VARATT_EXTERNAL_GET_EXTSIZE(pointer);
 }
 
 void ReleaseToast(ToastReader& reader) {

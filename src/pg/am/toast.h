@@ -31,6 +31,10 @@ void BeginToast(ToastReader& reader, Relation heap, MemoryContext context);
 // value by.
 const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id);
 
+// false: the datum is out of line in that table, and some of it is gone: only of a row that no snapshot
+// sees any more.
+bool ToastIsThere(ToastReader& reader, Datum datum);
+
 // Lets go of pins, and of everything.
 void ReleaseToast(ToastReader& reader);
 void EndToast(ToastReader& reader);

@@ -1,14 +1,26 @@
-// ambulkdelete and amvacuumcleanup: live bits of dead rows are cleared, nothing moves.
+// ambulkdelete and amvacuumcleanup.
+//
+// Bulk delete clears the live bits of dead rows, and nothing moves meanwhile: all that moves rows is in
+// cleanup, and the lock that VACUUM has on the table keeps a second one out.
+//
+//   1 walk all pages by number: what does each list have, and which pages does nothing name
+//   2 train the index anew, if it was never trained or has grown by ten         (retrain.h)
+//     else give lists with many dead slots new chains                           (compact.h)
+//   3 pages that nobody can be reading any more go to the free space map
 //
 // Each list's chain is walked from its first page, one exclusive lock at a time. Rows only ever go
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
 // walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
 #include "pg/am/am.h"
+#include "pg/am/compact.h"
+#include "pg/am/retrain.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
 
 namespace {
+
+// ---- bulk delete ----
 
 struct BulkDelete {
     IndexVacuumInfo* info;
@@ -57,6 +69,142 @@ void VacuumPage(BulkDelete& v, const ivf::ListEntry& entry, LockedPage& page) {
     change.Commit();
 }
 
+// ---- cleanup ----
+
+// What a list has.
+struct ListUse {
+    std::uint64_t used, live;  // slots
+    std::uint32_t pages;
+};
+
+double SecondsSince(TimestampTz begin) {
+    return static_cast<double>(GetCurrentTimestamp() - begin) / 1e6;
+}
+
+// A list is written anew if so many of its slots are dead, and that gives pages back ..
+constexpr double kDeadShare = 0.2;
+// .. or if it has so many times the pages that its rows need.
+constexpr double kPagesTooMany = 1.5;
+
+struct CleanUpState {
+    IndexVacuumInfo* info;
+    Model* model;
+    Retired retired;
+    ListUse* lists;  // [lists]
+};
+
+void CountPage(CleanUpState& c, const LockedPage& page, std::uint32_t list) {
+    ListUse& use = c.lists[list];
+    const ivf::PageTail& tail = page.tail();
+    use.pages++;
+    if (tail.kind != ivf::PageKind::kScan) return;
+    const ivf::BlockLayout& layout = c.model->layout;
+    for (std::size_t i = 0; i < tail.blocks; i++) {
+        const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd)
+            ReportCorruption(c.info->index, page.number, "the page has too many blocks");
+        const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + at);
+        if (!ivf::HeadIsSound(head, tail.owner, tail.generation))
+            ReportCorruption(c.info->index, page.number, "a block head is damaged");
+        use.used += head.used;
+        use.live += __builtin_popcount(head.live);
+    }
+}
+
+// Walks all pages by number: counts what the lists have, and retires what nothing names: pages of chains
+// and models that were given up, or never came into use. Returns the live rows.
+double Survey(CleanUpState& c) {
+    Relation index = c.info->index;
+    c.model = AcquireModel(index, CurrentMemoryContext, true);
+    RefreshEntries(index, *c.model);
+    c.retired.Begin(index, CurrentMemoryContext);
+    c.lists = static_cast<ListUse*>(
+        MemoryContextAllocExtended(CurrentMemoryContext, c.model->meta.lists * sizeof(ListUse),
+                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    const BlockNumber pages = PagesOf(index);
+    for (BlockNumber number = 0; number < pages; number++) {
+        vacuum_delay_point();
+        LockedPage page;
+        if (!LockAnyPage(index, number, page)) {
+            c.retired.Add(number);
+            continue;
+        }
+        const ivf::PageTail tail = page.tail();
+        std::uint32_t list = 0;
+        const bool current = tail.deleted_at == 0 && IsCurrentPage(*c.model, tail, &list);
+        if (current && (tail.kind == ivf::PageKind::kScan || tail.kind == ivf::PageKind::kRefine))
+            CountPage(c, page, list);
+        UnlockPage(page);
+        if (tail.deleted_at != 0)
+            c.retired.Add(number);
+        else if (!current)
+            c.retired.Stamp(number, {tail.kind, tail.owner, tail.generation});
+    }
+    c.retired.Release();
+    double rows = 0;
+    for (std::uint32_t i = 0; i < c.model->meta.lists; i++)
+        rows += static_cast<double>(c.lists[i].live);
+    return rows;
+}
+
+bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use) {
+    const double needed = ScanPagesFor(layout, use.live) + RefinePagesFor(layout, use.live);
+    const auto dead = static_cast<double>(use.used - use.live);
+    return use.pages > needed && (dead >= kDeadShare * static_cast<double>(use.used) ||
+                                  use.pages > kPagesTooMany * needed + 1);
+}
+
+void CompactLists(CleanUpState& c) {
+    const TimestampTz begin = GetCurrentTimestamp();
+    Compaction compaction;
+    BeginCompaction(compaction, c.info->index, c.model, &c.retired);
+    for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
+        if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
+        CompactList(compaction, list);
+        c.retired.Release();
+    }
+    if (compaction.lists == 0) return;
+    ereport(LOG, (errhidestmt(true), errhidecontext(true),
+                  errmsg("index \"%s\": %lld of %u lists written anew with %lld rows in %.1f s",
+                         RelationGetRelationName(c.info->index),
+                         static_cast<long long>(compaction.lists), c.model->meta.lists,
+                         static_cast<long long>(compaction.rows), SecondsSince(begin))));
+}
+
+void Train(CleanUpState& c) {
+    const TimestampTz begin = GetCurrentTimestamp();
+    Relation index = c.info->index;
+    // VACUUM has it locked.
+    Relation heap = table_open(index->rd_index->indrelid, NoLock);
+    const int kilobytes = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1
+                              ? autovacuum_work_mem
+                              : maintenance_work_mem;
+    const Retrained trained =
+        Retrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
+    table_close(heap, NoLock);
+    ereport(LOG, (errhidestmt(true), errhidecontext(true),
+                  errmsg("index \"%s\" was trained with %u lists for %llu rows in %.1f s",
+                         RelationGetRelationName(index), trained.lists,
+                         static_cast<unsigned long long>(trained.rows), SecondsSince(begin))));
+}
+
+void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
+    CleanUpState c = {};
+    c.info = info;
+    double rows = Survey(c);
+    if (WantsTraining(info->index, c.model->meta, rows)) {
+        Train(c);
+        rows = Survey(c);
+    } else {
+        CompactLists(c);
+    }
+    c.retired.Release();
+    stats->num_index_tuples = rows;
+    stats->num_pages = RelationGetNumberOfBlocks(info->index);
+    stats->pages_newly_deleted = stats->pages_deleted = c.retired.waiting();
+    stats->pages_free = c.retired.released();
+}
+
 }  // namespace
 
 IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
@@ -85,8 +233,14 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
 }
 
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
-    if (info->analyze_only || !stats) return stats;
-    stats->num_pages = RelationGetNumberOfBlocks(info->index);
+    if (info->analyze_only) return stats;
+    if (!stats) stats = static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec vacuum", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext old = MemoryContextSwitchTo(context);
+    CleanUp(info, stats);
+    MemoryContextSwitchTo(old);
+    MemoryContextDelete(context);
     return stats;
 }
 

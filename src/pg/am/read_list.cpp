@@ -1,0 +1,122 @@
+#include "pg/am/read_list.h"
+
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+void ListReader::Begin(Relation index, const ivf::BlockLayout& layout) {
+    index_ = index;
+    layout_ = &layout;
+    codes_ = static_cast<std::uint8_t*>(palloc0(layout.code_bytes));
+}
+
+void ListReader::Open(const ivf::ListEntry& entry, const Position& from, const LockedPage* held) {
+    entry_ = entry;
+    position_ = from;
+    held_ = held;
+    blocks_taken_ = 0;
+    Load(page_, from.page, ScanOwner(entry_));
+}
+
+void ListReader::Load(Page& page, BlockNumber number, const PageOwner& owner) {
+    page.number = number;
+    if (held_ && held_->number == number) {
+        memcpy(page.block.data, held_->bytes, BLCKSZ);
+        return;
+    }
+    // Nobody waits for a sleeper.
+    if (!held_) vacuum_delay_point();
+    LockedPage locked = LockPage(index_, number, Access::kShare, owner);
+    memcpy(page.block.data, locked.bytes, BLCKSZ);
+    UnlockPage(locked);
+}
+
+bool ListReader::Next() {
+    const std::size_t block_bytes = layout_->head_bytes + layout_->code_bytes;
+    for (;;) {
+        const ivf::PageTail& tail = page_.tail();
+        while (blocks_taken_ < tail.blocks) {
+            const std::size_t at = tail.first_block + blocks_taken_++ * block_bytes;
+            if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
+                !ivf::HeadIsSound(*ivf::HeadAt(page_.bytes() + at), entry_.list_id,
+                                  entry_.generation))
+                ReportCorruption(index_, page_.number, "a block head is damaged");
+            const ivf::BlockHead& head = *ivf::HeadAt(page_.bytes() + at);
+            const Position& p = position_;
+            const std::uint32_t before = head.ordinal < p.ordinal    ? head.used
+                                         : head.ordinal == p.ordinal ? p.used
+                                                                     : 0;
+            if (before >= head.used) continue;
+            rows_ = head.live & ~((std::uint32_t{1} << before) - 1);
+            position_ = {page_.number, head.ordinal, head.used};
+            // Its rows may have come after the refine page was copied.
+            refine_.number = InvalidBlockNumber;
+            TakeBlock(at);
+            return true;
+        }
+        if (tail.next == ivf::kNoPage) return false;
+        const std::uint32_t ordinal = tail.ordinal;
+        Load(page_, tail.next, ScanOwner(entry_));
+        if (page_.tail().ordinal != ordinal + 1)
+            ReportCorruption(index_, page_.number, "a chain is out of order");
+        blocks_taken_ = 0;
+    }
+}
+
+// Copies the block at page offset `at`, from the pages behind as well.
+void ListReader::TakeBlock(std::size_t at) {
+    const bool whole_head = ivf::FactorsFollow(*layout_, at);
+    memcpy(head_, page_.bytes() + at, whole_head ? layout_->head_bytes : ivf::kPrefixBytes);
+    const std::size_t needed = layout_->quantizer->CodeBytesFor(layout_->spec, position_.used);
+    std::size_t have = 0;
+    bool factors_missing = !whole_head;
+    std::size_t from = whole_head ? at + layout_->head_bytes : ivf::kPayloadEnd;
+    for (;;) {
+        const std::size_t n = Min(needed - have, ivf::kPayloadEnd - from);
+        memcpy(codes_ + have, page_.bytes() + from, n);
+        have += n;
+        if (have == needed && !factors_missing) return;
+        if (page_.tail().next == ivf::kNoPage)
+            ReportCorruption(index_, page_.number, "a chain ends in the middle of a block");
+        Load(page_, page_.tail().next, ScanOwner(entry_));
+        blocks_taken_ = 0;
+        from = ivf::kPayloadAt;
+        if (factors_missing) {
+            memcpy(head_ + ivf::kPrefixBytes, page_.bytes() + from, layout_->factor_bytes);
+            from += layout_->factor_bytes;
+            factors_missing = false;
+        }
+    }
+}
+
+ivf::RowPointer ListReader::pointer(std::uint32_t slot) const {
+    return ivf::PointersOf(const_cast<std::uint8_t*>(head_))[slot];
+}
+
+void ListReader::Row(std::uint32_t slot, quant::EncodedRow& row) {
+    const kernels::BlockFactors f = ivf::FactorsOf(*layout_, head_);
+    row.factors = {f.add[slot], f.offset ? f.offset[slot] : 0.0f, f.scale[slot], f.error[slot]};
+    layout_->quantizer->Gather(layout_->spec, {codes_, layout_->code_bytes}, slot, row.code);
+
+    std::uint64_t at = ivf::RefinePosition(*layout_, position_.ordinal, slot);
+    ByteSpan to = row.refine;
+    while (!to.empty()) {
+        const auto ordinal = static_cast<std::uint32_t>(at / ivf::kPayloadBytes);
+        if (refine_.number == InvalidBlockNumber || refine_.tail().ordinal > ordinal)
+            Load(refine_, ivf::HeadAt(head_)->refine_page, RefineOwner(entry_));
+        while (refine_.tail().ordinal < ordinal) {
+            if (refine_.tail().next == ivf::kNoPage)
+                ReportCorruption(index_, refine_.number, "the refine chain ends too early");
+            Load(refine_, refine_.tail().next, RefineOwner(entry_));
+        }
+        if (refine_.tail().ordinal != ordinal)
+            ReportCorruption(index_, refine_.number, "a refine page is out of order");
+        const std::size_t offset = at % ivf::kPayloadBytes;
+        const std::size_t n = Min(to.size(), ivf::kPayloadBytes - offset);
+        memcpy(to.data(), refine_.bytes() + ivf::kPayloadAt + offset, n);
+        to = to.subspan(n);
+        at += n;
+    }
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,60 @@
+// Reads the rows of a list while others write to it: for a list that is written anew. Only VACUUM may,
+// since it alone moves chains.
+//
+// What is published never changes but for live bits, which VACUUM alone clears, and what a slot refers
+// to was written before it was published. So a block's head is read first, and what it says is there
+// when the later pages are read.
+#pragma once
+
+#include "pg/am/meta.h"
+
+namespace quantvec::pg {
+
+class ListReader {
+  public:
+    // Room, in the current context.
+    void Begin(Relation index, const ivf::BlockLayout& layout);
+    // How far a list was read: all blocks before, and `used` slots of block `ordinal`, which is on
+    // `page` if there was any.
+    struct Position {
+        BlockNumber page;
+        std::uint32_t ordinal, used;
+    };
+    static Position Start(const ivf::ListEntry& entry) { return {entry.scan_first, 0, 0}; }
+    // Goes to a position. held: a page of the chain that the caller has locked; or nullptr.
+    void Open(const ivf::ListEntry& entry, const Position& from, const LockedPage* held = nullptr);
+    // The next block that has rows not yet read; false: no more.
+    bool Next();
+    const Position& position() const { return position_; }
+
+    // Of the block just read: slots of rows that are alive and were not read before.
+    std::uint32_t rows() const { return rows_; }
+    ivf::RowPointer pointer(std::uint32_t slot) const;
+    // row.code and row.refine have room.
+    void Row(std::uint32_t slot, quant::EncodedRow& row);
+
+  private:
+    struct Page {
+        BlockNumber number;
+        PGAlignedBlock block;
+        const std::uint8_t* bytes() const {
+            return reinterpret_cast<const std::uint8_t*>(block.data);
+        }
+        const ivf::PageTail& tail() const { return *ivf::TailOf(bytes()); }
+    };
+    void Load(Page& page, BlockNumber number, const PageOwner& owner);
+    void TakeBlock(std::size_t at);
+
+    Relation index_;
+    const ivf::BlockLayout* layout_;
+    ivf::ListEntry entry_;
+    const LockedPage* held_;
+    Page page_, refine_;
+    std::uint32_t blocks_taken_;  // heads of the page that were looked at
+    Position position_;
+    std::uint32_t rows_;
+    alignas(8) std::uint8_t head_[ivf::kMaxHeadBytes];
+    std::uint8_t* codes_;  // [code_bytes]
+};
+
+}  // namespace quantvec::pg

@@ -1,0 +1,138 @@
+#include "pg/am/retrain.h"
+
+#include "core/quant/pq.h"
+#include "pg/am/build.h"
+#include "pg/am/insert.h"
+#include "pg/am/read_list.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+// Rows that are moved while inserters wait, as a rule; and how often it is tried to get there.
+constexpr std::uint64_t kFewRows = 200;
+constexpr int kRounds = 8;
+// This part of the memory is for the row pointers.
+constexpr std::size_t kPointerShare = 8;
+
+// An index that was trained is trained again when it has grown so much: lists are then three times as
+// long as they should be.
+constexpr double kGrowth = 10;
+// The mean alone, which is all that a flat list learns, wants about so many rows.
+constexpr double kRowsForMean = 1000;
+
+struct Retraining {
+    Relation heap;
+    Relation index;
+    Model* old;
+    ListReader* reader;
+    ListReader::Position* read;  // [lists] how far each old list was read
+};
+
+// The rows of an old list that were not yet read. take(pointer)
+template <class Take>
+void ReadOn(Retraining& t, std::uint32_t list, Take take) {
+    ListReader& reader = *t.reader;
+    reader.Open(t.old->entries[list], t.read[list]);
+    while (reader.Next())
+        for (std::uint32_t left = reader.rows(); left != 0; left &= left - 1)
+            take(PointerNumber(reader.pointer(static_cast<std::uint32_t>(__builtin_ctz(left)))));
+    t.read[list] = reader.position();
+}
+
+// Puts rows that came since into the new lists; returns how many.
+std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, bool seal) {
+    std::uint64_t moved = 0;
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec row", ALLOCSET_DEFAULT_SIZES);
+    for (std::uint32_t list = 0; list < t.old->meta.lists; list++) {
+        if (seal) SetSealed(GrowingListOf(t.index, *t.old, list), true);
+        ReadOn(t, list, [&](std::uint64_t pointer) {
+            moved++;
+            ConstFloatSpan vector;
+            if (!ReadRow(rows, pointer, &vector)) return;
+            MemoryContext old = MemoryContextSwitchTo(context);
+            if (InsertRow(inserter, vector, PointerOf(pointer)) != Appended::kDone)
+                elog(ERROR, "quantvec: a list that nobody knows was moved");
+            MemoryContextSwitchTo(old);
+            MemoryContextReset(context);
+        });
+    }
+    MemoryContextDelete(context);
+    return moved;
+}
+
+void WriteMeta(Relation index, const MetaPage& meta) {
+    LockedPage page = LockPage(index, kMetaPage, Access::kExclusive, {ivf::PageKind::kMeta, 0, 0});
+    Change change(index);
+    std::uint8_t* bytes = change.Add(page);
+    memcpy(bytes + ivf::kPayloadAt, &meta, sizeof meta);
+    ivf::TailOf(bytes)->crc = PayloadCrc(bytes);
+    change.Commit();
+    UnlockPage(page);
+}
+
+}  // namespace
+
+bool WantsTraining(Relation index, const MetaPage& meta, double rows) {
+    const IndexOptions options = OptionsOf(index);
+    if (meta.trained) return rows >= kGrowth * Max(static_cast<double>(meta.rows_trained), 1.0);
+    return rows >= (options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
+                                      : kFlatRows);
+}
+
+Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget) {
+    MemoryContext context =
+        AllocSetContextCreate(CurrentMemoryContext, "quantvec training", ALLOCSET_DEFAULT_SIZES);
+    MemoryContext caller = MemoryContextSwitchTo(context);
+    const std::size_t pointer_bytes = budget / kPointerShare;
+
+    Retraining t = {heap, index, &model, nullptr, nullptr};
+    t.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
+    t.reader->Begin(index, model.layout);
+    t.read = static_cast<ListReader::Position*>(
+        MemoryContextAllocHuge(context, model.meta.lists * sizeof(ListReader::Position)));
+    RefreshEntries(index, model);
+    RowSource rows;
+    BeginRows(rows, heap, index, static_cast<int>(Max(pointer_bytes / 1024, std::size_t{64})));
+    for (std::uint32_t list = 0; list < model.meta.lists; list++) {
+        t.read[list] = ListReader::Start(model.entries[list]);
+        ReadOn(t, list, [&](std::uint64_t pointer) { AddRow(rows, pointer); });
+    }
+    SortRows(rows);
+
+    Build b;
+    InitBuild(b, heap, index, BuildIndexInfo(index), MAIN_FORKNUM, budget - pointer_bytes);
+    b.in_place = true;
+    b.rows = &rows;
+    b.generation = model.meta.directory.generation + 1;
+    b.first_list_id = model.meta.next_list_id;
+    AllocateOwn(b, context);
+    const Decisions plan = PlanTraining(b);
+    StartTeam(b.team, heap, index, false, 0, MapMemory(b, 1, plan.lists, nullptr));
+    ShareMemory(b, plan.lists);
+    *b.decided = plan;
+    Train(b);
+    EncodeRows(b);
+    const MetaPage meta = WriteParts(b);
+    const auto encoded = static_cast<std::uint64_t>(b.index_tuples[0]);
+    tuplesort_end(b.sort);
+    EndTeam(b.team);
+
+    RowInserter inserter;
+    BeginInserts(inserter, index, ReadModel(index, meta));
+    std::uint64_t moved = 0, last = kFewRows;
+    for (int round = 0; last >= kFewRows && round < kRounds; round++)
+        moved += last = CatchUp(t, rows, inserter, false);
+    LockSwitch(index, Access::kExclusive);
+    moved += CatchUp(t, rows, inserter, true);
+    WriteMeta(index, meta);
+    UnlockSwitch(index, Access::kExclusive);
+
+    EndRows(rows);
+    MemoryContextSwitchTo(caller);
+    MemoryContextDelete(context);
+    return {meta.lists, encoded + moved};
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,35 @@
+// Trains an index in use anew: new lists, new codes, one flip. For an index that was created before its
+// table was filled, or that has grown by ten since.
+//
+//   1 collect  the row pointers of all live entries, whoever sees their rows
+//   2 build    sample, train, encode and write as CREATE INDEX does (build.h), rows read from the table by
+//              their pointers; everything is written beside the old index, each page by a WAL record
+//   3 catch up what was inserted meanwhile into the old lists goes into the new ones, as INSERT does it;
+//              again until that is little
+//   4 switch   under the heavyweight lock of LockSwitch: seal each old list and take its last rows, then
+//              one WAL record writes the metapage
+//   5 retire   the next walk by number stamps all pages that the metapage does not lead to
+//
+// Inserters that meet a sealed list wait for the lock and find the new metapage. Scans that began before
+// go on in the old lists: rows that went to the new ones only are newer than their snapshots. Should a
+// page of theirs be used for something else, they start over.
+//
+// A crash before the flip leaves pages that nothing names, and perhaps sealed lists, which the next
+// inserter opens again when it gets the lock and finds the old metapage.
+#pragma once
+
+#include "pg/am/meta.h"
+
+namespace quantvec::pg {
+
+struct Retrained {
+    std::uint32_t lists;
+    std::uint64_t rows;
+};
+// model: of the index now. budget: bytes.
+Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget);
+
+// Is it time? `rows`: live ones now.
+bool WantsTraining(Relation index, const MetaPage& meta, double rows);
+
+}  // namespace quantvec::pg

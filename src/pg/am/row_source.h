@@ -1,0 +1,40 @@
+// The rows of an index in use, read from the table by the row pointers of its entries: what training in
+// place samples and encodes.
+//
+// Entries are carried over whoever sees their rows: an old snapshot may need one that is dead for all
+// others. A row whose versions are all gone is one that no snapshot sees any more.
+#pragma once
+
+#include "core/view.h"
+#include "pg/am/indexed_column.h"
+#include "pg/am/opclass.h"
+#include "pg/am/toast.h"
+
+namespace quantvec::pg {
+
+struct RowSource {
+    Relation heap;
+    const OpclassInfo* opclass;
+    Tuplesortstate* pointers;  // block number << 16 | offset number, in the table's order
+    std::uint64_t count;
+    IndexFetchTableData* fetch;
+    TupleTableSlot* slot;
+    IndexedColumn column;
+    ToastReader toast;
+    MemoryContext row_context;
+};
+
+// Takes memory from the current context; kilobytes: for the pointers.
+void BeginRows(RowSource& rows, Relation heap, Relation index, int kilobytes);
+void AddRow(RowSource& rows, std::uint64_t pointer);
+// No row is added after it.
+void SortRows(RowSource& rows);
+// Goes back to the first pointer.
+void RewindRows(RowSource& rows);
+// The next pointer; false: no more.
+bool NextRow(RowSource& rows, std::uint64_t* pointer);
+// The vector of a row, valid until the next call; false: no snapshot sees the row any more.
+bool ReadRow(RowSource& rows, std::uint64_t pointer, ConstFloatSpan* vector);
+void EndRows(RowSource& rows);
+
+}  // namespace quantvec::pg

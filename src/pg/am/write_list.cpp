@@ -1,0 +1,80 @@
+#include "pg/am/write_list.h"
+
+namespace quantvec::pg {
+
+BlockRoom AllocateBlockRoom(const ivf::BlockLayout& layout) {
+    const auto room = [](std::size_t bytes) {
+        return static_cast<std::uint8_t*>(palloc(Max(bytes, std::size_t{1})));
+    };
+    return {room(std::size_t{layout.head_bytes} + layout.code_bytes),
+            room(ivf::kBlockRows * layout.refine_row_bytes)};
+}
+
+std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
+    std::uint64_t at = 0;
+    for (std::uint64_t done = 0; done < rows; done += ivf::kBlockRows) {
+        const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
+        if (room < ivf::kPrefixBytes) at += room;
+        at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
+              layout.quantizer->CodeBytesFor(layout.spec, Min(rows - done, ivf::kBlockRows));
+    }
+    return Max(ivf::PagesFor(at), 1u);
+}
+
+std::uint32_t RefinePagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
+    if (layout.refine_row_bytes == 0) return 0;
+    return Max(ivf::PagesFor(rows * layout.refine_row_bytes), 1u);
+}
+
+ListWriter::ListWriter(const ivf::BlockLayout& layout, const ivf::ListEntry& entry,
+                       const BlockRoom& room, ChainWriter* scan, ChainWriter* refine)
+    : layout_(layout),
+      list_id_(entry.list_id),
+      generation_(entry.generation),
+      room_(room),
+      scan_(scan),
+      refine_(refine) {}
+
+void ListWriter::BeginBlock() {
+    ChainWriter::Place refine = {ivf::kNoPage, 0};
+    if (refine_) refine = refine_->Here();
+    ivf::InitBlock(list_id_, generation_, ordinal_, refine.page,
+                   static_cast<std::uint16_t>(refine.offset), room_.block);
+    memset(room_.block + ivf::kPrefixBytes, 0, layout_.factor_bytes + layout_.code_bytes);
+}
+
+void ListWriter::Add(ivf::RowPointer pointer, const quant::EncodedRow& row) {
+    if (filled_ == 0) BeginBlock();
+    layout_.quantizer->Scatter(layout_.spec, row.code, filled_, 0,
+                               {room_.block + layout_.head_bytes, layout_.code_bytes});
+    ivf::StoreFactors(layout_, row.factors, filled_, room_.block + ivf::kPrefixBytes);
+    ivf::PublishSlot(pointer, room_.block);
+    memcpy(room_.refine + filled_ * layout_.refine_row_bytes, row.refine.data(), row.refine.size());
+    if (++filled_ == ivf::kBlockRows) EndBlock();
+}
+
+void ListWriter::EndBlock() {
+    scan_->WriteBlock(
+        room_.block, {room_.block + ivf::kPrefixBytes, layout_.factor_bytes},
+        {room_.block + layout_.head_bytes, layout_.quantizer->CodeBytesFor(layout_.spec, filled_)});
+    if (refine_) refine_->Write(room_.refine, filled_ * layout_.refine_row_bytes);
+    ordinal_++;
+    filled_ = 0;
+}
+
+void ListWriter::Close(ivf::ListEntry& entry) {
+    if (filled_ > 0) EndBlock();
+    scan_->Close();
+    entry.scan_first = scan_->first();
+    entry.scan_last = scan_->last();
+    entry.scan_contiguous = scan_->contiguous();
+    entry.refine_first = entry.refine_last = ivf::kNoPage;
+    entry.refine_contiguous = 0;
+    if (!refine_) return;
+    refine_->Close();
+    entry.refine_first = refine_->first();
+    entry.refine_last = refine_->last();
+    entry.refine_contiguous = refine_->contiguous();
+}
+
+}  // namespace quantvec::pg
