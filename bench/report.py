@@ -83,13 +83,9 @@ def point_table(engine):
 
 def plot(title, engines, notes, k, path):
     """Recall against queries per second. Returns whether there is a plot."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("==> no plot: this python3 has no matplotlib (package python3-matplotlib)", file=sys.stderr)
+    pyplot = plotter()
+    if not pyplot:
         return False
-    matplotlib.use("svg")
-    from matplotlib import pyplot
     figure, axes = pyplot.subplots(figsize=(11, 7), layout="constrained")
     for engine, colour in zip(engines, pyplot.get_cmap("tab10").colors):
         ours = engine.extension == "quantvec"
@@ -100,10 +96,27 @@ def plot(title, engines, notes, k, path):
         which(lambda y, _: f"{y:,.0f}" if f"{y:e}"[0] in "125" else "")
     axes.grid(which="both", alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    save_plot(figure, notes, path)
+    return True
+
+
+def plotter():
+    """matplotlib's pyplot, for SVG, or None."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("==> no plot: this python3 has no matplotlib (package python3-matplotlib)", file=sys.stderr)
+        return None
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+    return pyplot
+
+
+def save_plot(figure, notes, path):
+    """With the notes below it."""
     figure.supxlabel("\n".join(notes), fontsize=7, x=0.01, horizontalalignment="left")
     figure.savefig(path)
-    pyplot.close(figure)
-    return True
+    plotter().close(figure)
 
 
 def machine():

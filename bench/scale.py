@@ -55,21 +55,24 @@ class Generator:
         x = x @ self.turn
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
-    def rows(self, count):
-        for number in range(-(-count // self.PORTION)):
-            yield self.portion(number)[:count - number * self.PORTION]
+    def rows(self, count, first=0):
+        """count rows from row number first on."""
+        for number in range(first // self.PORTION, -(-(first + count) // self.PORTION)):
+            start = number * self.PORTION
+            yield self.portion(number)[max(first - start, 0):first + count - start]
 
 
-def load(table, portions):
-    """(id int, v vector): encoded by numpy, since millions of rows are slow otherwise."""
-    def encoded():
-        at = 0
-        for x in portions:
-            for number, row in enumerate(x.astype(">f4")):
-                yield [int4(at + number), struct.pack(">hh", DIM, 0) + row.tobytes()]
-            at += len(x)
-    psql(f"CREATE TABLE {table} (id int, v vector({DIM}))", DATABASE)
-    copy(table, "id, v", encoded(), DATABASE)
+def encoded(portions, first=0):
+    """(id, v) for binary COPY, by numpy, since millions of rows are slow otherwise."""
+    for x in portions:
+        for number, row in enumerate(x.astype(">f4")):
+            yield [int4(first + number), struct.pack(">hh", DIM, 0) + row.tobytes()]
+        first += len(x)
+
+
+def load(table, portions, first=0, database=DATABASE):
+    psql(f"CREATE TABLE {table} (id int, v vector({DIM}))", database)
+    copy(table, "id, v", encoded(portions, first), database)
 
 
 def kth_similarity(generator, rows, queries):

@@ -141,38 +141,63 @@ def load(data, database, options):
     data.load("base", "query", options.queries, database)
     if data.kth is None:
         say(f"{data.name}: exact search for {options.queries:,} queries")
-        data.kth = [int(line) for line in psql(f"""{EXACT}
-            CREATE TABLE plain (id int, v vector); ALTER TABLE plain ALTER v SET STORAGE PLAIN;
-            INSERT INTO plain SELECT id, v FROM base; ANALYZE plain;
-            SELECT format('SELECT id FROM plain ORDER BY v {data.operator} %L OFFSET {options.k - 1} LIMIT 1', v)
-                FROM query ORDER BY id \\gexec
-            DROP TABLE plain""", database)]
+        data.kth = [ids[-1] for ids in exact(data, "base", options.k, database)]
+    store_queries(data, "base", database)
+    psql("DROP TABLE query", database)
+
+
+def exact(data, table, count, database):
+    """For each query the ids of its nearest rows in the table, nearest first."""
+    lines = psql(f"""{EXACT}
+        CREATE TABLE plain (id int, v vector); ALTER TABLE plain ALTER v SET STORAGE PLAIN;
+        INSERT INTO plain SELECT id, v FROM {table}; ANALYZE plain;
+        SELECT format('SELECT string_agg(id::text, '','') FROM (SELECT id FROM plain ORDER BY v {data.operator} %L
+            LIMIT {count}) s', v) FROM query ORDER BY id \\gexec
+        DROP TABLE plain""", database)
+    return [list(map(int, line.split(","))) for line in lines]
+
+
+def store_queries(data, table, database):
+    """Makes the set's table of queries from the table query, with the distance to the row of the table that data.kth
+    names."""
     psql("CREATE TABLE kth (id int, row int)", database)
     copy("kth", "id, row", ([int4(n), int4(row)] for n, row in enumerate(data.kth)), database)
     psql(f"""CREATE TABLE {data.queries} (id int, v vector, kth float8);
         ALTER TABLE {data.queries} ALTER v SET STORAGE PLAIN;
         INSERT INTO {data.queries} SELECT q.id, q.v, b.v {data.operator} q.v
-            FROM query q JOIN kth USING (id) JOIN base b ON b.id = kth.row ORDER BY q.id;
-        DROP TABLE query, kth""", database)
+            FROM query q JOIN kth USING (id) JOIN {table} b ON b.id = kth.row ORDER BY q.id;
+        DROP TABLE kth""", database)
+
+
+def make_table(data, engine):
+    """A copy of the table base, of the engine's own."""
+    table = engine.table = re.sub(r"\W+", "_", f"{data.name}_{engine.name}".lower())
+    psql(f"""CREATE TABLE {table} (LIKE base) WITH (parallel_workers = {WORKERS});
+        INSERT INTO {table} SELECT * FROM base ORDER BY id;
+        VACUUM ANALYZE {table}""", engine.database)
+    return table
+
+
+def prewarm(table, database):
+    """Table, indexes and TOAST into shared buffers."""
+    psql(f"""SELECT sum(pg_prewarm(oid)) FROM (SELECT '{table}'::regclass AS oid
+            UNION SELECT indexrelid FROM pg_index WHERE indrelid = '{table}'::regclass
+            UNION SELECT reltoastrelid FROM pg_class WHERE oid = '{table}'::regclass AND reltoastrelid <> 0
+            UNION SELECT indexrelid FROM pg_index JOIN pg_class c ON indrelid = reltoastrelid
+                WHERE c.oid = '{table}'::regclass) r""", database)
 
 
 def build(data, engine, options):
-    """A copy of the table of the engine's own, its index, and all of it in shared buffers."""
-    table = engine.table = re.sub(r"\W+", "_", f"{data.name}_{engine.name}".lower())
-    lines = psql(f"""CREATE TABLE {table} (LIKE base) WITH (parallel_workers = {WORKERS});
-        INSERT INTO {table} SELECT * FROM base ORDER BY id;
-        VACUUM ANALYZE {table};
-        SET max_parallel_maintenance_workers = {WORKERS};
+    """The engine's table, its index, and all of it in shared buffers."""
+    table = make_table(data, engine)
+    lines = psql(f"""SET max_parallel_maintenance_workers = {WORKERS};
         \\timing on
         CREATE INDEX {table}_idx ON {table} USING {engine.index};
         \\timing off
         VACUUM ANALYZE {table};
         SELECT pg_relation_size('{table}_idx') / 1048576.0""", engine.database)
     engine.build_s, engine.index_mib = round(timed_ms(lines)[0] / 1000, 1), float(lines[-1])
-    psql(f"""SELECT sum(pg_prewarm(oid)) FROM (SELECT '{table}'::regclass AS oid UNION SELECT '{table}_idx'::regclass
-            UNION SELECT reltoastrelid FROM pg_class WHERE oid = '{table}'::regclass AND reltoastrelid <> 0
-            UNION SELECT indexrelid FROM pg_index JOIN pg_class c ON indrelid = reltoastrelid
-                WHERE c.oid = '{table}'::regclass) r""", engine.database)
+    prewarm(table, engine.database)
     if planned_index(data, engine, options) != f"{table}_idx":
         sys.exit(f"the planner takes another index than {table}_idx")
     if engine.values is None:
@@ -181,12 +206,11 @@ def build(data, engine, options):
     say(f"{data.name}: {engine.name} built in {engine.build_s} s, {engine.index_mib:.1f} MiB")
 
 
-def prepare_known(data, options):
-    """Loads the rows and builds all indexes. Returns the engines and notes about them."""
-    missing = make_databases()
+def available(data, names, missing):
+    """The engines whose name contains one of these and whose extension the server has, and notes about the others."""
     running, skipped = [], []
     for engine in engines(data):
-        if any(part in engine.name for part in options.engines.split(",")):
+        if any(part in engine.name for part in names):
             if missing[engine.extension]:
                 skipped.append(f"{engine.name}: skipped, {missing[engine.extension]}")
                 say(skipped[-1])
@@ -195,14 +219,25 @@ def prepare_known(data, options):
                 running.append(engine)
     if not running:
         sys.exit("no engine is left")
+    return running, skipped
+
+
+def prepare_known(data, options):
+    """Loads the rows and builds all indexes. Returns the engines and notes about them."""
+    running, skipped = available(data, options.engines.split(","), make_databases())
     for database in sorted({e.database for e in running}):
         load(data, database, options)
     for engine in running:
         build(data, engine, options)
+    return running, [*told(running), *skipped]
+
+
+def told(running):
+    """The versions of these engines, and what they were built with."""
     versions = [version(e, DATABASES[e]) for e in dict.fromkeys(e.extension for e in running)]
     memory = psql("SHOW maintenance_work_mem")[0]
-    return running, [", ".join(versions), f"built with max_parallel_maintenance_workers = {WORKERS} (VectorChord: and "
-                     f"build_threads = {WORKERS}), maintenance_work_mem = {memory}", *skipped]
+    return [", ".join(versions), f"built with max_parallel_maintenance_workers = {WORKERS} (VectorChord: and "
+            f"build_threads = {WORKERS}), maintenance_work_mem = {memory}"]
 
 
 # ---- your own table ----

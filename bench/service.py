@@ -22,7 +22,7 @@ import tempfile
 import time
 
 from report import machine, publish, source_tree
-from search import known_sets, load, say
+from search import known_sets, load, prewarm, say
 from vectors import psql, timed_ms
 
 DATABASE = "bench_service"
@@ -38,11 +38,7 @@ def nearest(data, table, query):
 
 
 def warm(table):
-    psql(f"""SELECT sum(pg_prewarm(oid)) FROM (SELECT '{table}'::regclass AS oid
-            UNION SELECT indexrelid FROM pg_index WHERE indrelid = '{table}'::regclass
-            UNION SELECT reltoastrelid FROM pg_class WHERE oid = '{table}'::regclass AND reltoastrelid <> 0
-            UNION SELECT indexrelid FROM pg_index JOIN pg_class c ON indrelid = reltoastrelid
-                WHERE c.oid = '{table}'::regclass) r""", DATABASE)
+    prewarm(table, DATABASE)
 
 
 def index(data, table, options=""):
@@ -80,7 +76,7 @@ def searched(data, table, probes, options):
     return float(lines[-1]), timed_ms(lines)[0] / 1000
 
 
-def counters(data, table, probes):
+def counters(data, table, probes, database=DATABASE):
     """Means of quantvec_last_scan over 200 queries: rows scanned, refined, reranked."""
     block = f"""SET quantvec.probes = {probes}; {SERIAL}
         CREATE TEMP TABLE seen (scanned float8, refined float8, reranked float8);
@@ -88,7 +84,7 @@ def counters(data, table, probes):
             PERFORM ARRAY({nearest(data, table, 'q.v')});
             INSERT INTO seen SELECT scanned, refined, reranked FROM quantvec_last_scan(); END LOOP; END $$;
         SELECT avg(scanned), avg(refined), avg(reranked) FROM seen"""
-    return [float(x) for x in psql(block, DATABASE)[-1].split("|")]
+    return [float(x) for x in psql(block, database)[-1].split("|")]
 
 
 def inserts(data, options):
@@ -113,8 +109,8 @@ def inserts(data, options):
     return lines
 
 
-def pgbench(*arguments):
-    done = subprocess.run(["pgbench", *arguments, DATABASE], capture_output=True, text=True)
+def pgbench(*arguments, database=DATABASE):
+    done = subprocess.run(["pgbench", *arguments, database], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"pgbench failed: {done.stderr}")
     rates = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("tps = ")]

@@ -27,18 +27,22 @@ def timed_ms(lines):
     return [float(m[1]) for line in lines if (m := re.match(r"Time: ([0-9.]+) ms", line))]
 
 
+def write_copy(out, rows):
+    """Rows, each a list of encoded fields, in the format of binary COPY."""
+    out.write(b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0))
+    for fields in rows:
+        out.write(struct.pack(">h", len(fields)))
+        for field in fields:
+            out.write(struct.pack(">i", len(field)) + field)
+    out.write(struct.pack(">h", -1))
+
+
 def copy(table, columns, rows, database=None):
     """Sends rows, each a list of encoded fields, as binary COPY."""
     statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
     command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement] + (["-d", database] if database else [])
     with subprocess.Popen(command, stdin=subprocess.PIPE) as pipe:
-        out = pipe.stdin
-        out.write(b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0))
-        for fields in rows:
-            out.write(struct.pack(">h", len(fields)))
-            for field in fields:
-                out.write(struct.pack(">i", len(field)) + field)
-        out.write(struct.pack(">h", -1))
+        write_copy(pipe.stdin, rows)
     if pipe.returncode:
         sys.exit(f"psql failed: {statement}")
 
