@@ -112,7 +112,7 @@ void TakeSource(Build& b, Waiting& w) {
         vacuum_delay_point();
         w.counted++;
         ConstFloatSpan raw;
-        if (!ReadRow(*b.rows, pointer, &raw)) continue;
+        if (!ReadRow(b.rows->reader, pointer, &raw)) continue;
         MemoryContext old = MemoryContextSwitchTo(b.row_context);
         TakeVector(w, raw, pointer);
         MemoryContextSwitchTo(old);

@@ -12,6 +12,7 @@
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
 #include "pg/am/build.h"
+#include "pg/am/retrain.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -162,7 +163,7 @@ void SampleSource(Build& b, Sample& sample) {
             continue;
         vacuum_delay_point();
         ConstFloatSpan values;
-        if (ReadRow(*b.rows, pointer, &values) &&
+        if (ReadRow(b.rows->reader, pointer, &values) &&
             RawRow(b, values, sample.rows + sample.size * b.padded))
             sample.size++;
     }
@@ -201,10 +202,12 @@ void DecideFromSample(Build& b) {
     const bool created =
         b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
     if (!d.trained && created)
-        ereport(NOTICE, (errmsg("quantvec index \"%s\" created with little data",
-                                RelationGetRelationName(b.index)),
-                         errdetail("It keeps its rows in one list, and a scan reads all of it."),
-                         errhint("Rebuild it with REINDEX INDEX once the table is filled.")));
+        ereport(NOTICE,
+                (errmsg("quantvec index \"%s\" created with little data",
+                        RelationGetRelationName(b.index)),
+                 errdetail("It keeps its rows in one list, and a scan reads all of it."),
+                 errhint("VACUUM, autovacuum included, trains it once the table has %.0f rows.",
+                         TrainingDueAt(b.index, {}))));
 }
 
 void AgreeOnSample(Build& b, const Sample& sample) {

@@ -6,6 +6,11 @@ namespace quantvec::pg {
 
 namespace {
 
+// A list is written anew if so many of its slots are dead, and that gives pages back ..
+constexpr double kDeadShare = 0.2;
+// .. or if it has so many times the pages that its rows need.
+constexpr double kPagesTooMany = 1.5;
+
 // Rows that are copied while inserters wait, as a rule; and how often it is tried to get there.
 constexpr std::size_t kFewRows = 64;
 constexpr int kRounds = 8;
@@ -103,6 +108,13 @@ void RetireChain(Relation index, BlockNumber next, const PageOwner& owner, Retir
 }
 
 }  // namespace
+
+bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use) {
+    const double needed = ScanPagesFor(layout, use.live) + RefinePagesFor(layout, use.live);
+    const auto dead = static_cast<double>(use.used - use.live);
+    return use.pages > needed && (dead >= kDeadShare * static_cast<double>(use.used) ||
+                                  use.pages > kPagesTooMany * needed + 1);
+}
 
 void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired) {
     c = {};

@@ -24,6 +24,15 @@
 
 namespace quantvec::pg {
 
+// What a list has.
+struct ListUse {
+    std::uint64_t used, live;  // slots
+    std::uint32_t pages;
+};
+
+// Is it worth it?
+bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use);
+
 struct Compaction {
     Relation index;
     Model* model;

@@ -1,6 +1,10 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
+#include "core/kernels/kernels.h"
 #include "pg/am/am.h"
+#include "pg/am/compact.h"
 #include "pg/am/options.h"
+#include "pg/am/retrain.h"
+#include "pg/am/row_source.h"
 #include "pg/am/scan.h"
 #include "pg/error.h"
 
@@ -12,9 +16,21 @@ struct PageCounts {
     std::int64_t meta, model, directory, scan, refine, free;
 };
 
+// Rows that drift is measured by: their distances vary by a third or so, their mean by 1 %.
+constexpr std::size_t kDriftRows = 1000;
+// Drift that is worth new lists. SPFresh (Xu and others, SOSP 2023) moves centroids at about as much.
+constexpr double kMuchDrift = 1.15;
+
+struct SampledRow {
+    std::uint64_t pointer;
+    std::uint32_t list;
+};
+
 struct RowCounts {
     std::int64_t live, dead;
-    std::int64_t* by_list;  // live rows [lists]
+    ListUse* lists;      // [lists]
+    SampledRow* sample;  // [kDriftRows] any of them with the same probability
+    pg_prng_state random;
 };
 
 // Counts the blocks whose heads are on a scan page.
@@ -27,10 +43,24 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
             !ivf::HeadIsSound(*ivf::HeadAt(page.bytes + at), tail.owner, tail.generation))
             ReportCorruption(index, page.number, "a block head is damaged");
         const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + at);
+        for (std::uint32_t left = head.live; left != 0; left &= left - 1) {
+            // Reservoir sampling, Vitter 1985, algorithm R.
+            const std::uint64_t seen =
+                static_cast<std::uint64_t>(rows.live) + __builtin_popcount(head.live & ~left);
+            const std::uint64_t at =
+                seen < kDriftRows ? seen : pg_prng_uint64_range(&rows.random, 0, seen);
+            if (at < kDriftRows)
+                rows.sample[at] = {
+                    PointerNumber(ivf::PointersOf(
+                        page.bytes + tail.first_block +
+                        i * (layout.head_bytes + layout.code_bytes))[__builtin_ctz(left)]),
+                    list};
+        }
         const int live = __builtin_popcount(head.live);
         rows.live += live;
         rows.dead += head.used - live;
-        rows.by_list[list] += live;
+        rows.lists[list].live += static_cast<std::uint64_t>(live);
+        rows.lists[list].used += head.used;
     }
 }
 
@@ -50,6 +80,7 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
             UnlockPage(page);
             continue;
         }
+        if (page.tail().owner != 0) rows.lists[list].pages++;
         switch (page.tail().kind) {
             case ivf::PageKind::kMeta:
                 pages.meta++;
@@ -71,6 +102,69 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
         }
         UnlockPage(page);
     }
+}
+
+int ComparePointers(const void* a, const void* b) {
+    const std::uint64_t x = static_cast<const SampledRow*>(a)->pointer,
+                        y = static_cast<const SampledRow*>(b)->pointer;
+    return x < y ? -1 : x > y;
+}
+
+// Mean square distance of rows from the centroids of their lists, against that of the rows they were made
+// for; < 0: unknown.
+double Drift(Relation index, Model& model, const RowCounts& rows) {
+    const std::size_t padded = model.meta.padded_dim;
+    if (!model.meta.trained || rows.live == 0 || index->rd_index->indkey.values[0] == 0) return -1;
+    double then = 0;
+    for (std::uint32_t i = 0; i < model.meta.lists; i++)
+        then += static_cast<double>(rows.lists[i].live) * model.entries[i].spread *
+                model.entries[i].spread;
+    then /= static_cast<double>(rows.live);
+    const auto size =
+        static_cast<std::size_t>(Min(rows.live, static_cast<std::int64_t>(kDriftRows)));
+    qsort(rows.sample, size, sizeof(SampledRow), ComparePointers);
+    const auto floats = [padded] {
+        return FloatSpan(static_cast<float*>(palloc(padded * sizeof(float))), padded);
+    };
+    const FloatSpan vector = floats(), scratch = floats();
+    Relation heap = table_open(index->rd_index->indrelid, AccessShareLock);
+    RowReader reader;
+    BeginReading(reader, heap, index);
+    double sum = 0, n = 0;
+    for (std::size_t i = 0; i < size; i++) {
+        CHECK_FOR_INTERRUPTS();
+        ConstFloatSpan raw;
+        if (!ReadRow(reader, rows.sample[i].pointer, &raw) || raw.size() != model.meta.dim ||
+            !Transform(model, raw, vector))
+            continue;
+        const ConstFloatSpan centroid = CentroidOf(index, model, rows.sample[i].list, scratch);
+        if (centroid.empty()) break;
+        sum += static_cast<double>(kernels::Active().l2sqr(vector.data(), centroid.data(), padded));
+        n++;
+    }
+    EndReading(reader);
+    table_close(heap, AccessShareLock);
+    return n > 0 && then > 0 ? sum / n / then : -1;
+}
+
+// What would make the index better; nullptr: nothing.
+const char* Advice(Relation index, const Model& model, const RowCounts& rows, double drift) {
+    const MetaPage& meta = model.meta;
+    const auto live = static_cast<double>(rows.live);
+    const double due = TrainingDueAt(index, meta);
+    if (live >= due)
+        return meta.trained ? "VACUUM: it trains the index anew, which has grown by ten"
+                            : "VACUUM: it trains the index, which keeps its rows in one list";
+    for (std::uint32_t i = 0; i < meta.lists; i++)
+        if (WantsCompaction(model.layout, rows.lists[i]))
+            return "VACUUM: it writes lists anew that have many dead rows";
+    if (drift >= kMuchDrift)
+        return "REINDEX: rows are farther from the centers of their lists than those they were "
+               "made "
+               "for";
+    if (!meta.trained && live > 0)
+        return psprintf("wait: VACUUM trains the index from %.0f rows on", due);
+    return nullptr;
 }
 
 const char* QuantizerName(quant::Kind kind) {
@@ -144,24 +238,27 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     const MetaPage& meta = model.meta;
     PageCounts pages = {};
     RowCounts rows = {};
-    rows.by_list = static_cast<std::int64_t*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int64_t) * meta.lists));
-    memset(rows.by_list, 0, sizeof(std::int64_t) * meta.lists);
+    rows.lists = static_cast<ListUse*>(MemoryContextAllocExtended(
+        CurrentMemoryContext, sizeof(ListUse) * meta.lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    rows.sample = static_cast<SampledRow*>(palloc(kDriftRows * sizeof(SampledRow)));
+    pg_prng_seed(&rows.random, meta.build_id);
     Count(index, model, pages, rows);
+    const double drift = Drift(index, model, rows);
+    const char* advice = Advice(index, model, rows, drift);
     relation_close(index, AccessShareLock);
 
     double squares = 0;
     std::int64_t longest = 0;
     for (std::uint32_t i = 0; i < meta.lists; i++) {
-        const auto n = static_cast<double>(rows.by_list[i]);
+        const auto n = static_cast<double>(rows.lists[i].live);
         squares += n * n;
-        longest = Max(longest, rows.by_list[i]);
+        longest = Max(longest, static_cast<std::int64_t>(rows.lists[i].live));
     }
     const auto live = static_cast<double>(rows.live);
     const double stored = live + static_cast<double>(rows.dead);
 
-    Datum values[21];
-    bool nulls[21] = {};
+    Datum values[24];
+    bool nulls[24] = {};
     int n = 0;
     values[n++] = CStringGetTextDatum(QuantizerName(meta.quantizer));
     values[n++] = Int32GetDatum(meta.bits);
@@ -186,6 +283,11 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     values[n++] = Float8GetDatum(live > 0 ? static_cast<double>(pages.refine) * BLCKSZ / live : 0);
     values[n++] = Int64GetDatum(static_cast<std::int64_t>(meta.incompatible));
     values[n++] = Int64GetDatum(static_cast<std::int64_t>(meta.compatible));
+    values[n++] = Int64GetDatum(static_cast<std::int64_t>(meta.rows_trained));
+    nulls[n] = drift < 0;
+    values[n++] = Float8GetDatum(drift);
+    nulls[n] = !advice;
+    values[n++] = advice ? CStringGetTextDatum(advice) : Datum{0};
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 

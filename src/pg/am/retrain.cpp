@@ -50,7 +50,7 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
         ReadOn(t, list, [&](std::uint64_t pointer) {
             moved++;
             ConstFloatSpan vector;
-            if (!ReadRow(rows, pointer, &vector)) return;
+            if (!ReadRow(rows.reader, pointer, &vector)) return;
             MemoryContext old = MemoryContextSwitchTo(context);
             if (InsertRow(inserter, vector, PointerOf(pointer)) != Appended::kDone)
                 elog(ERROR, "quantvec: a list that nobody knows was moved");
@@ -74,11 +74,10 @@ void WriteMeta(Relation index, const MetaPage& meta) {
 
 }  // namespace
 
-bool WantsTraining(Relation index, const MetaPage& meta, double rows) {
-    const IndexOptions options = OptionsOf(index);
-    if (meta.trained) return rows >= kGrowth * Max(static_cast<double>(meta.rows_trained), 1.0);
-    return rows >= (options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
-                                      : kFlatRows);
+double TrainingDueAt(Relation index, const MetaPage& meta) {
+    if (meta.trained) return kGrowth * Max(static_cast<double>(meta.rows_trained), 1.0);
+    const int lists = OptionsOf(index).lists;
+    return lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * lists) : kFlatRows;
 }
 
 Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget) {

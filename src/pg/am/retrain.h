@@ -29,7 +29,7 @@ struct Retrained {
 // model: of the index now. budget: bytes.
 Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget);
 
-// Is it time? `rows`: live ones now.
-bool WantsTraining(Relation index, const MetaPage& meta, double rows);
+// From so many live rows on it is time.
+double TrainingDueAt(Relation index, const MetaPage& meta);
 
 }  // namespace quantvec::pg

@@ -12,16 +12,25 @@
 
 namespace quantvec::pg {
 
-struct RowSource {
-    Relation heap;
+struct RowReader {
     const OpclassInfo* opclass;
-    Tuplesortstate* pointers;  // block number << 16 | offset number, in the table's order
-    std::uint64_t count;
     IndexFetchTableData* fetch;
     TupleTableSlot* slot;
     IndexedColumn column;
     ToastReader toast;
     MemoryContext row_context;
+};
+// Takes memory from the current context.
+void BeginReading(RowReader& reader, Relation heap, Relation index);
+// The vector of a row, valid until the next call; false: no snapshot sees the row any more. pointer: block
+// number << 16 | offset number.
+bool ReadRow(RowReader& reader, std::uint64_t pointer, ConstFloatSpan* vector);
+void EndReading(RowReader& reader);
+
+struct RowSource {
+    RowReader reader;
+    Tuplesortstate* pointers;  // in the table's order
+    std::uint64_t count;
 };
 
 // Takes memory from the current context; kilobytes: for the pointers.
@@ -33,8 +42,6 @@ void SortRows(RowSource& rows);
 void RewindRows(RowSource& rows);
 // The next pointer; false: no more.
 bool NextRow(RowSource& rows, std::uint64_t* pointer);
-// The vector of a row, valid until the next call; false: no snapshot sees the row any more.
-bool ReadRow(RowSource& rows, std::uint64_t pointer, ConstFloatSpan* vector);
 void EndRows(RowSource& rows);
 
 }  // namespace quantvec::pg

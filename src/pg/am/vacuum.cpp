@@ -71,20 +71,9 @@ void VacuumPage(BulkDelete& v, const ivf::ListEntry& entry, LockedPage& page) {
 
 // ---- cleanup ----
 
-// What a list has.
-struct ListUse {
-    std::uint64_t used, live;  // slots
-    std::uint32_t pages;
-};
-
 double SecondsSince(TimestampTz begin) {
     return static_cast<double>(GetCurrentTimestamp() - begin) / 1e6;
 }
-
-// A list is written anew if so many of its slots are dead, and that gives pages back ..
-constexpr double kDeadShare = 0.2;
-// .. or if it has so many times the pages that its rows need.
-constexpr double kPagesTooMany = 1.5;
 
 struct CleanUpState {
     IndexVacuumInfo* info;
@@ -147,13 +136,6 @@ double Survey(CleanUpState& c) {
     return rows;
 }
 
-bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use) {
-    const double needed = ScanPagesFor(layout, use.live) + RefinePagesFor(layout, use.live);
-    const auto dead = static_cast<double>(use.used - use.live);
-    return use.pages > needed && (dead >= kDeadShare * static_cast<double>(use.used) ||
-                                  use.pages > kPagesTooMany * needed + 1);
-}
-
 void CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Compaction compaction;
@@ -192,7 +174,7 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
     double rows = Survey(c);
-    if (WantsTraining(info->index, c.model->meta, rows)) {
+    if (rows >= TrainingDueAt(info->index, c.model->meta)) {
         Train(c);
         rows = Survey(c);
     } else {

@@ -1,0 +1,128 @@
+-- VACUUM: an index that was created empty, reloaded, or has grown by ten is trained in place; lists with many
+-- dead rows get new chains, whose old pages are used again. Under concurrent sessions: test/t.
+
+\getenv srcdir PG_ABS_SRCDIR
+\set compare :srcdir /sql/include/compare.sql
+\set ECHO none
+\i :compare
+
+-- What the index says of itself, and whether it is sound and holds the rows of the table.
+CREATE FUNCTION pg_temp.state(index regclass, OUT trained boolean, OUT codes text, OUT lists int, OUT rows bigint,
+                              OUT rows_trained bigint, OUT sound boolean, OUT leaked bigint, OUT advice text)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    info record;
+    proof record;
+BEGIN
+    SELECT * INTO info FROM quantvec_index_info(index);
+    SELECT * INTO proof FROM quantvec_check(index, true);
+    trained := info.trained;
+    codes := info.quantizer || info.bits;
+    lists := info.lists;
+    rows := info.rows;
+    rows_trained := info.rows_trained;
+    sound := proof.live_rows = rows AND proof.table_rows_checked = rows;
+    leaked := proof.leaked_pages;
+    advice := info.advice;
+END
+$$;
+
+-- ---- an index that was created empty ----
+
+CREATE TABLE t (id int, v vector(24)) WITH (autovacuum_enabled = off);
+CREATE INDEX t_l2 ON t USING quantvec (v);
+SET client_min_messages = warning;
+CREATE INDEX t_cosine ON t USING quantvec (v vector_cosine_ops) WITH (quantizer = pq, lists = 12);
+CREATE INDEX t_ip ON t USING quantvec (v vector_ip_ops) WITH (quantizer = sq8, lists = 40) WHERE id % 2 = 0;
+CREATE INDEX t_flat ON t USING quantvec ((l2_normalize(v)::vector(24))) WITH (quantizer = sq4, lists = 1);
+RESET client_min_messages;
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, pg_temp.state(i) s;
+
+INSERT INTO t SELECT * FROM pg_temp.vectors(900, 24);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, pg_temp.state(i) s;
+
+INSERT INTO t SELECT * FROM pg_temp.vectors(5200, 24, 901);
+INSERT INTO t VALUES (0, NULL), (0, array_fill(0, '{24}')::real[]::vector);
+SELECT i, advice FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, pg_temp.state(i) s;
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, pg_temp.state(i) s;
+SET quantvec.probes = 1000;
+SET quantvec.epsilon = 6;
+SELECT * FROM pg_temp.compare('t WHERE v IS NOT NULL', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+SELECT * FROM pg_temp.compare('t WHERE id % 2 = 0', 'v <#> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+SELECT * FROM pg_temp.compare('t WHERE id > 0', 'v <=> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+SELECT * FROM pg_temp.compare('t WHERE id > 0', 'l2_normalize(v)::vector(24) <-> %s',
+                              ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+-- nothing to do
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, pg_temp.state(i) s;
+-- of a fresh index the drift is that of sampling
+SELECT i, abs(drift - 1) < 0.05 AS none FROM unnest('{t_l2,t_cosine,t_ip,t_flat}'::regclass[]) i, quantvec_index_info(i);
+DROP INDEX t_ip, t_flat;
+
+-- ---- lists with many dead rows ----
+
+SELECT pg_relation_size('t_l2') AS size, pg_relation_size('t_cosine') AS size2 \gset
+DELETE FROM t WHERE id % 2 = 0;
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine}'::regclass[]) i, pg_temp.state(i) s;
+SELECT i, free_pages > 0 AS some, pg_relation_size(i) <= CASE i WHEN 't_l2'::regclass THEN :size ELSE :size2 END * 1.5 AS small
+    FROM unnest('{t_l2,t_cosine}'::regclass[]) i, quantvec_check(i);
+SELECT * FROM pg_temp.compare('t WHERE v IS NOT NULL', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+SELECT * FROM pg_temp.compare('t WHERE id > 0', 'v <=> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+-- what is inserted takes the free pages
+SELECT pg_relation_size('t_l2') AS size \gset
+INSERT INTO t SELECT * FROM pg_temp.vectors(1500, 24, 20001);
+SELECT pg_relation_size('t_l2') = :size AS same;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine}'::regclass[]) i, pg_temp.state(i) s;
+-- one list
+SELECT * FROM pg_temp.compare('t WHERE v IS NOT NULL', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+
+-- all rows go
+DELETE FROM t;
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_cosine}'::regclass[]) i, pg_temp.state(i) s;
+INSERT INTO t SELECT * FROM pg_temp.vectors(500, 24);
+SELECT * FROM pg_temp.compare('t', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+
+-- ---- truncated, reloaded, grown by ten ----
+
+TRUNCATE t;
+INSERT INTO t SELECT * FROM pg_temp.vectors(600, 24);
+SET client_min_messages = warning;
+CREATE INDEX t_six ON t USING quantvec (v) WITH (lists = 6);
+RESET client_min_messages;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+INSERT INTO t SELECT * FROM pg_temp.vectors(5300, 24, 601);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+INSERT INTO t SELECT * FROM pg_temp.vectors(100, 24, 6001);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+
+-- ---- other data than the lists were made for ----
+
+INSERT INTO t SELECT id, (SELECT array_agg(2 * x) FROM unnest(v::real[]) x)::vector FROM pg_temp.vectors(6000, 24, 30001);
+SELECT i, drift > 1.15 AS much, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+REINDEX TABLE t;
+SELECT i, abs(drift - 1) < 0.05 AS none, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+DROP TABLE t;
+
+-- ---- unlogged and temporary ----
+
+SET client_min_messages = warning;
+CREATE UNLOGGED TABLE u (id int, v vector(8)) WITH (autovacuum_enabled = off);
+CREATE INDEX u_v ON u USING quantvec (v);
+CREATE TEMPORARY TABLE x (id int, v vector(8));
+CREATE INDEX x_v ON x USING quantvec (v);
+RESET client_min_messages;
+INSERT INTO u SELECT * FROM pg_temp.vectors(6000, 8);
+INSERT INTO x SELECT * FROM pg_temp.vectors(6000, 8);
+VACUUM u, x;
+DELETE FROM u WHERE id % 3 = 0;
+DELETE FROM x WHERE id % 3 = 0;
+VACUUM u, x;
+SELECT i, s.* FROM unnest('{u_v,x_v}'::regclass[]) i, pg_temp.state(i) s;
+DROP TABLE u, x;
