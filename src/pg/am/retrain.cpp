@@ -72,6 +72,32 @@ void WriteMeta(Relation index, const MetaPage& meta) {
     UnlockPage(page);
 }
 
+// VACUUM's place in the progress views, which it gets back when the training is over.
+struct Progress {
+    ProgressCommandType command;
+    Oid target;
+    std::int64_t params[PGSTAT_NUM_PROGRESS_PARAM];
+};
+
+// Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view has no
+// phase for what an access method does.
+Progress ShowAsBuild(Relation heap, Relation index) {
+    Progress before = {MyBEEntry->st_progress_command, MyBEEntry->st_progress_command_target, {}};
+    for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
+        before.params[i] = MyBEEntry->st_progress_param[i];
+    pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(heap));
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(index));
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_ACCESS_METHOD_OID, index->rd_rel->relam);
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_PHASE, PROGRESS_CREATEIDX_PHASE_BUILD);
+    return before;
+}
+
+void ShowAsBefore(const Progress& before) {
+    pgstat_progress_start_command(before.command, before.target);
+    for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
+        pgstat_progress_update_param(i, before.params[i]);
+}
+
 }  // namespace
 
 double TrainingDueAt(Relation index, const MetaPage& meta) {
@@ -85,6 +111,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
         AllocSetContextCreate(CurrentMemoryContext, "quantvec training", ALLOCSET_DEFAULT_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(context);
     const std::size_t pointer_bytes = budget / kPointerShare;
+    const Progress progress = ShowAsBuild(heap, index);
 
     Retraining t = {heap, index, &model, nullptr, nullptr};
     t.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
@@ -101,6 +128,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     SortRows(rows);
 
     Build b;
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseSample);
     InitBuild(b, heap, index, BuildIndexInfo(index), MAIN_FORKNUM, budget - pointer_bytes);
     b.in_place = true;
     b.rows = &rows;
@@ -128,6 +156,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     WriteMeta(index, meta);
     UnlockSwitch(index, Access::kExclusive);
 
+    ShowAsBefore(progress);
     EndRows(rows);
     MemoryContextSwitchTo(caller);
     MemoryContextDelete(context);
