@@ -77,7 +77,6 @@ SELECT pg_relation_size('t_l2') AS size \gset
 INSERT INTO t SELECT * FROM pg_temp.vectors(1500, 24, 20001);
 SELECT pg_relation_size('t_l2') = :size AS same;
 SELECT i, s.* FROM unnest('{t_l2,t_cosine}'::regclass[]) i, pg_temp.state(i) s;
--- one list
 SELECT * FROM pg_temp.compare('t WHERE v IS NOT NULL', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
 
 -- all rows go
@@ -101,6 +100,18 @@ SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
 INSERT INTO t SELECT * FROM pg_temp.vectors(100, 24, 6001);
 VACUUM t;
 SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+
+-- lists were trained, but there were too few rows for codewords
+SET client_min_messages = warning;
+CREATE TABLE few (id int, v vector(8)) WITH (autovacuum_enabled = off);
+INSERT INTO few SELECT * FROM pg_temp.vectors(300, 8);
+CREATE INDEX few_v ON few USING quantvec (v) WITH (quantizer = pq, lists = 2);
+RESET client_min_messages;
+SELECT * FROM pg_temp.state('few_v');
+INSERT INTO few SELECT * FROM pg_temp.vectors(1800, 8, 301);
+VACUUM few;
+SELECT * FROM pg_temp.state('few_v');
+DROP TABLE few;
 
 -- ---- other data than the lists were made for ----
 

@@ -67,7 +67,9 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
     double random_cost, seq_cost;
     get_tablespace_page_costs(info->reltablespace, &random_cost, &seq_cost);
     // Probed lists are runs of pages; the pages of a warm index cost less than either.
-    const double scan_pages = std::ceil(share * scan_share * info->pages);
+    // Pages that VACUUM keeps free are not scanned.
+    const double filled = info->tuples * scan_bytes / ivf::kPayloadBytes + lists;
+    const double scan_pages = std::ceil(share * Min(scan_share * info->pages, filled));
     const double codes = share * info->tuples;
     *startup_cost = kFixedPages * random_cost + scan_pages * seq_cost +
                     codes * kCodeCost * cpu_operator_cost +

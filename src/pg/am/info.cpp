@@ -233,8 +233,9 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
     if (allowed != ACLCHECK_OK)
         aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));
-    Model& model = *AcquireModel(index, CurrentMemoryContext);
-    RefreshEntries(index, model);
+    Model* current = AcquireModel(index, CurrentMemoryContext);
+    while (!RefreshEntries(index, *current)) current = AcquireModel(index, CurrentMemoryContext);
+    Model& model = *current;
     const MetaPage& meta = model.meta;
     PageCounts pages = {};
     RowCounts rows = {};

@@ -101,9 +101,17 @@ void ShowAsBefore(const Progress& before) {
 }  // namespace
 
 double TrainingDueAt(Relation index, const MetaPage& meta) {
-    if (meta.trained) return kGrowth * Max(static_cast<double>(meta.rows_trained), 1.0);
-    const int lists = OptionsOf(index).lists;
-    return lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * lists) : kFlatRows;
+    const IndexOptions options = OptionsOf(index);
+    if (!meta.trained)
+        return options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
+                                 : kFlatRows;
+    const auto rows = Max(static_cast<double>(meta.rows_trained), 1.0);
+    // Lists were trained, but there were too few rows for codewords.
+    const double for_words = static_cast<double>(kLeastSamplesPerWord << options.pq_bits);
+    if (static_cast<quant::Kind>(options.quantizer) == quant::Kind::kPq &&
+        meta.quantizer != quant::Kind::kPq && rows < for_words)
+        return for_words;
+    return kGrowth * rows;
 }
 
 Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget) {
