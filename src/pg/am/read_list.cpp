@@ -14,6 +14,7 @@ void ListReader::Open(const ivf::ListEntry& entry, const Position& from, const L
     entry_ = entry;
     position_ = from;
     held_ = held;
+    reread_ = false;
     blocks_taken_ = 0;
     Load(page_, from.page, ScanOwner(entry_));
 }
@@ -47,13 +48,24 @@ bool ListReader::Next() {
                                          : head.ordinal == p.ordinal ? p.used
                                                                      : 0;
             if (before >= head.used) continue;
+            if (head.ordinal > p.ordinal && p.used < ivf::kBlockRows) {
+                // A block begins when the one before it is full: that has grown since it was read.
+                if (reread_)
+                    ReportCorruption(index_, page_.number, "a block follows one that is not full");
+                reread_ = true;
+                Load(page_, p.page, ScanOwner(entry_));
+                blocks_taken_ = 0;
+                break;
+            }
             rows_ = head.live & ~((std::uint32_t{1} << before) - 1);
             position_ = {page_.number, head.ordinal, head.used};
+            reread_ = false;
             // Its rows may have come after the refine page was copied.
             refine_.number = InvalidBlockNumber;
             TakeBlock(at);
             return true;
         }
+        if (blocks_taken_ < tail.blocks) continue;
         if (tail.next == ivf::kNoPage) return false;
         const std::uint32_t ordinal = tail.ordinal;
         Load(page_, tail.next, ScanOwner(entry_));

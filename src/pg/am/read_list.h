@@ -51,6 +51,7 @@ class ListReader {
     const LockedPage* held_;
     Page page_, refine_;
     std::uint32_t blocks_taken_;  // heads of the page that were looked at
+    bool reread_;  // the page of the last block, since it had grown
     Position position_;
     std::uint32_t rows_;
     alignas(8) std::uint8_t head_[ivf::kMaxHeadBytes];
