@@ -24,7 +24,7 @@ GrowingList Unlisted(const Compaction& c, const ivf::ListEntry& entry, std::uint
 std::size_t CopyNew(Compaction& c, const ivf::ListEntry& old, const GrowingList& fresh,
                     const LockedPage* held) {
     std::size_t copied = 0;
-    c.reader->Open(old, c.reader->position(), held);
+    c.reader->Open(old, c.reader->position(), held != nullptr, held);
     while (c.reader->Next()) {
         for (std::uint32_t left = c.reader->rows(); left != 0; left &= left - 1) {
             const auto slot = static_cast<std::uint32_t>(__builtin_ctz(left));

@@ -10,9 +10,11 @@ void ListReader::Begin(Relation index, const ivf::BlockLayout& layout) {
     codes_ = static_cast<std::uint8_t*>(palloc0(layout.code_bytes));
 }
 
-void ListReader::Open(const ivf::ListEntry& entry, const Position& from, const LockedPage* held) {
+void ListReader::Open(const ivf::ListEntry& entry, const Position& from, bool hurry,
+                      const LockedPage* held) {
     entry_ = entry;
     position_ = from;
+    hurry_ = hurry;
     held_ = held;
     reread_ = false;
     blocks_taken_ = 0;
@@ -25,8 +27,7 @@ void ListReader::Load(Page& page, BlockNumber number, const PageOwner& owner) {
         memcpy(page.block.data, held_->bytes, BLCKSZ);
         return;
     }
-    // Nobody waits for a sleeper.
-    if (!held_) vacuum_delay_point();
+    if (!hurry_) vacuum_delay_point();
     LockedPage locked = LockPage(index_, number, Access::kShare, owner);
     memcpy(page.block.data, locked.bytes, BLCKSZ);
     UnlockPage(locked);

@@ -21,8 +21,10 @@ class ListReader {
         std::uint32_t ordinal, used;
     };
     static Position Start(const ivf::ListEntry& entry) { return {entry.scan_first, 0, 0}; }
-    // Goes to a position. held: a page of the chain that the caller has locked; or nullptr.
-    void Open(const ivf::ListEntry& entry, const Position& from, const LockedPage* held = nullptr);
+    // Goes to a position. hurry: others wait, so VACUUM's delays are left out. held: a page of the chain
+    // that the caller has locked; or nullptr.
+    void Open(const ivf::ListEntry& entry, const Position& from, bool hurry = false,
+              const LockedPage* held = nullptr);
     // The next block that has rows not yet read; false: no more.
     bool Next();
     const Position& position() const { return position_; }
@@ -48,10 +50,11 @@ class ListReader {
     Relation index_;
     const ivf::BlockLayout* layout_;
     ivf::ListEntry entry_;
+    bool hurry_;
     const LockedPage* held_;
     Page page_, refine_;
     std::uint32_t blocks_taken_;  // heads of the page that were looked at
-    bool reread_;  // the page of the last block, since it had grown
+    bool reread_;                 // the page of the last block, since it had grown
     Position position_;
     std::uint32_t rows_;
     alignas(8) std::uint8_t head_[ivf::kMaxHeadBytes];

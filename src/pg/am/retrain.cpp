@@ -31,9 +31,9 @@ struct Retraining {
 
 // The rows of an old list that were not yet read. take(pointer)
 template <class Take>
-void ReadOn(Retraining& t, std::uint32_t list, Take take) {
+void ReadOn(Retraining& t, std::uint32_t list, bool hurry, Take take) {
     ListReader& reader = *t.reader;
-    reader.Open(t.old->entries[list], t.read[list]);
+    reader.Open(t.old->entries[list], t.read[list], hurry);
     while (reader.Next())
         for (std::uint32_t left = reader.rows(); left != 0; left &= left - 1)
             take(PointerNumber(reader.pointer(static_cast<std::uint32_t>(__builtin_ctz(left)))));
@@ -47,7 +47,7 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
         AllocSetContextCreate(CurrentMemoryContext, "quantvec row", ALLOCSET_DEFAULT_SIZES);
     for (std::uint32_t list = 0; list < t.old->meta.lists; list++) {
         if (seal) SetSealed(GrowingListOf(t.index, *t.old, list), true);
-        ReadOn(t, list, [&](std::uint64_t pointer) {
+        ReadOn(t, list, seal, [&](std::uint64_t pointer) {
             moved++;
             ConstFloatSpan vector;
             if (!ReadRow(rows.reader, pointer, &vector)) return;
@@ -131,7 +131,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     BeginRows(rows, heap, index, static_cast<int>(Max(pointer_bytes / 1024, std::size_t{64})));
     for (std::uint32_t list = 0; list < model.meta.lists; list++) {
         t.read[list] = ListReader::Start(model.entries[list]);
-        ReadOn(t, list, [&](std::uint64_t pointer) { AddRow(rows, pointer); });
+        ReadOn(t, list, false, [&](std::uint64_t pointer) { AddRow(rows, pointer); });
     }
     SortRows(rows);
 
