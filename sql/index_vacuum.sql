@@ -137,3 +137,22 @@ DELETE FROM x WHERE id % 3 = 0;
 VACUUM u, x;
 SELECT i, s.* FROM unnest('{u_v,x_v}'::regclass[]) i, pg_temp.state(i) s;
 DROP TABLE u, x;
+
+-- ---- a training that cannot be ----
+
+SET client_min_messages = warning;
+CREATE TABLE t (id int, v vector(16)) WITH (autovacuum_enabled = off);
+CREATE INDEX t_v ON t USING quantvec (v);
+INSERT INTO t SELECT * FROM pg_temp.vectors(6000, 16);
+ALTER INDEX t_v SET (quantizer = pq, pq_m = 32);
+VACUUM t;
+SELECT * FROM pg_temp.state('t_v');
+ALTER INDEX t_v RESET (pq_m);
+ALTER INDEX t_v SET (lists = 1000);
+INSERT INTO t SELECT * FROM pg_temp.vectors(2000, 16, 6001);
+SET maintenance_work_mem = '1MB';
+VACUUM t;
+RESET maintenance_work_mem;
+VACUUM t;
+SELECT * FROM pg_temp.state('t_v');
+DROP TABLE t;

@@ -31,6 +31,7 @@ struct Decisions {
     // Before the team starts.
     double rows_estimated;
     std::size_t lists;         // at most
+    std::size_t lists_wished;  // as many as options or rows ask for
     std::size_t sample_rows;   // in all
     BlockNumber blocks;        // of the table
     BlockNumber sample_pages;  // random ones of them
@@ -163,6 +164,10 @@ struct Share {
 Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n);
 // The leader's plan, before there is a team: how many lists and samples, within the budget.
 Decisions PlanTraining(Build& b);
+// Of a plan for an index in use: does the memory suffice for something like what is wished for? If not, how
+// much would?
+bool IsWorthIt(const Decisions& plan);
+double MegabytesFor(Build& b, const Decisions& plan);
 // Workers that the planner grants and the budget allows, perhaps with a smaller sample.
 int AffordableWorkers(Build& b, Decisions& plan);
 void Train(Build& b);

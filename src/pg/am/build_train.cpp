@@ -31,6 +31,8 @@ constexpr double kSamplesPerList = 100;
 // point of recall and cost twice the training), and the samples that do so together.
 constexpr int kBorderPasses = 4;
 constexpr std::size_t kGroupedBatchRows = 8192;
+// Samples that an index in use is trained with, at least.
+constexpr double kLeastSamples = 100;
 // Rows for the stored mean, which is all that a flat list needs.
 constexpr double kSamplesForMean = 10000;
 
@@ -478,6 +480,7 @@ Decisions PlanTraining(Build& b) {
         b.options.lists > 0
             ? static_cast<std::size_t>(Max(1.0, Min(static_cast<double>(b.options.lists), rows)))
             : DefaultLists(b, d.rows_estimated);
+    d.lists_wished = d.lists;
     if (b.options.lists > 0 && !b.rows) {
         const auto lists = static_cast<double>(d.lists);
         const double need = TrainingBytes(b, 1, lists, lists);
@@ -504,6 +507,18 @@ Decisions PlanTraining(Build& b) {
             Min(1 + 1.2 * samples / density, static_cast<double>(d.blocks)));
     }
     return d;
+}
+
+double MegabytesFor(Build& b, const Decisions& d) {
+    const auto lists = static_cast<double>(d.lists_wished);
+    const double samples = Min(d.rows_estimated, Max(kLeastSamples, lists * kLeastSamplesPerList));
+    return std::ceil(TrainingBytes(b, 1, samples, lists) / 0.9 / 1048576);
+}
+
+bool IsWorthIt(const Decisions& d) {
+    const double samples = Min(
+        d.rows_estimated, Max(kLeastSamples, static_cast<double>(d.lists) * kLeastSamplesPerList));
+    return 2 * d.lists >= d.lists_wished && static_cast<double>(d.sample_rows) + 1 >= samples;
 }
 
 int AffordableWorkers(Build& b, Decisions& d) {

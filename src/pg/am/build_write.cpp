@@ -10,6 +10,9 @@ namespace quantvec::pg {
 
 namespace {
 
+// Pages of a list that are laid out in one go while others may want to extend the index too.
+constexpr std::uint32_t kLongestRun = 64;
+
 NewPages Target(const Build& b) {
     return {b.index, b.fork, b.in_place};
 }
@@ -38,14 +41,19 @@ PartPointer WritePart(const Build& b, ivf::PageKind kind, const void* bytes, std
 // Writes the rows of one list, which come next from the sort.
 void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const BlockRoom& room,
                std::int64_t* done) {
-    const NewPages to = Target(b);
-    const std::uint32_t scan_pages = ScanPagesFor(b.layout, entry.rows);
-    const std::uint32_t refine_pages = RefinePagesFor(b.layout, entry.rows);
-    ChainWriter scan(to, ScanOwner(entry), ExtendRun(to, scan_pages), scan_pages);
-    ChainWriter refine(to, RefineOwner(entry),
-                       refine_pages > 0 ? ExtendRun(to, refine_pages) : InvalidBlockNumber,
-                       refine_pages);
-    ListWriter list(b.layout, entry, room, &scan, refine_pages > 0 ? &refine : nullptr);
+    const auto chain = [&b](const PageOwner& owner, std::uint32_t pages) {
+        // Beside an index in use others wait for the run; one page after the other does for them.
+        const NewPages to = Target(b);
+        return b.in_place && pages > kLongestRun
+                   ? ChainWriter(to, owner)
+                   : ChainWriter(to, owner, ExtendRun(to, pages), pages);
+    };
+    ChainWriter scan = chain(ScanOwner(entry), ScanPagesFor(b.layout, entry.rows));
+    auto* refine = static_cast<ChainWriter*>(palloc(sizeof(ChainWriter)));
+    const bool refined = b.layout.refine_row_bytes > 0;
+    if (refined)
+        new (refine) ChainWriter(chain(RefineOwner(entry), RefinePagesFor(b.layout, entry.rows)));
+    ListWriter list(b.layout, entry, room, &scan, refined ? refine : nullptr);
     for (std::uint64_t left = entry.rows; left > 0; left--) {
         if (left % ivf::kBlockRows == 0) CHECK_FOR_INTERRUPTS();
         if (!tuplesort_gettupleslot(b.sort, true, false, slot, nullptr))
@@ -61,6 +69,7 @@ void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const Bloc
             pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, *done);
     }
     list.Close(entry);
+    pfree(refine);
 }
 
 // Root mean square distance of a list's rows from its centroid.

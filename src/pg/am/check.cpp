@@ -36,6 +36,9 @@ namespace {
 // The table first, as all commands lock: an index is opened by its owner only.
 void Open(Check& c, Oid oid) {
     const Oid table = IndexGetRelation(oid, true);
+    // Before anything is locked, and waited for.
+    if (OidIsValid(table) && !OwnsRelation(oid, GetUserId()))
+        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
     // A standby can take no stronger lock: a list that is moved there under our eyes looks damaged.
     c.table_lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
     c.table = OidIsValid(table) ? try_relation_open(table, c.table_lock) : nullptr;

@@ -11,8 +11,8 @@
 //
 // Codes move as they are: the centroid stays. An inserter that waits for the page of step 2 finds it
 // deleted, a scan the first page; both read the directory again. A scan that had passed the first page has
-// a snapshot older than every row that went to the new chain, and goes on in the old one; should its pages
-// be used for something else meanwhile, it starts over.
+// a snapshot older than every row that went to the new chain, and may go on in the old one as long as it
+// meets no page that is stamped already; then it starts over.
 //
 // A crash leaves a new chain that nothing names, or an old one: their generation is not the entry's, and
 // the next VACUUM frees them before it makes another of that generation.

@@ -27,7 +27,8 @@ QV_SQL_FUNCTION(quantvec_handler) {
     am->amcanorderbyop = true;
     // A query without conditions is the common one.
     am->amoptionalkey = true;
-    am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+    // Training in cleanup runs in a subtransaction, which parallel mode does not allow.
+    am->amparallelvacuumoptions = VACUUM_OPTION_NO_PARALLEL;
     DeclareParallelBuild(am);
 
     am->ambuild = AmBuild;

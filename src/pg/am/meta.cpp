@@ -289,7 +289,19 @@ bool IsCurrent(Relation index, const MetaPage& meta) {
 }
 
 bool RefreshEntries(Relation index, Model& model) {
-    return ReadEntries(index, model.meta, model.entries, model.tails);
+    const std::size_t lists = model.meta.lists;
+    auto* entries = static_cast<ivf::ListEntry*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
+    auto* tails = static_cast<std::uint32_t*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    const bool current = ReadEntries(index, model.meta, entries, tails);
+    if (current) {
+        memcpy(model.entries, entries, lists * sizeof(ivf::ListEntry));
+        memcpy(model.tails, tails, lists * sizeof(std::uint32_t));
+    }
+    pfree(entries);
+    pfree(tails);
+    return current;
 }
 
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {

@@ -15,9 +15,10 @@ Page PageOf(std::uint8_t* bytes) {
     return reinterpret_cast<Page>(bytes);
 }
 
-LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, int mode) {
+LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, int mode,
+               BufferAccessStrategy strategy = nullptr) {
     LockedPage page;
-    page.buffer = ReadBufferExtended(index, fork, number, RBM_NORMAL, nullptr);
+    page.buffer = ReadBufferExtended(index, fork, number, RBM_NORMAL, strategy);
     LockBuffer(page.buffer, mode);
     page.number = number;
     page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
@@ -119,8 +120,9 @@ void UnlockPage(LockedPage& page) {
     page = {};
 }
 
-bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page) {
-    page = Pin(index, MAIN_FORKNUM, number, BUFFER_LOCK_SHARE);
+bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page,
+                 BufferAccessStrategy strategy) {
+    page = Pin(index, MAIN_FORKNUM, number, BUFFER_LOCK_SHARE, strategy);
     if (PageIsNew(PageOf(page.bytes))) {
         UnlockPage(page);
         return false;
@@ -134,6 +136,7 @@ LockedPage TakePage(Relation index) {
     for (;;) {
         page.number = GetFreeIndexPage(index);
         if (page.number == InvalidBlockNumber) break;
+        if (page.number >= RelationGetNumberOfBlocks(index)) continue;
         page.buffer = ReadBuffer(index, page.number);
         // Who has it locked has taken it; the map may be wrong in any way.
         if (!ConditionalLockBuffer(page.buffer)) {
@@ -388,8 +391,9 @@ void Retired::Release() {
 
 namespace {
 
-// The heavyweight lock on page 0 is the switch's; nothing else takes one.
-constexpr BlockNumber kSwitchLock = 0;
+// A lock on a part of the index that is none for anybody else: the deadlock detector sees it, as it does
+// not see page locks.
+constexpr std::uint16_t kSwitchPart = 1;
 
 LOCKMODE SwitchMode(Access access) {
     return access == Access::kShare ? ShareLock : ExclusiveLock;
@@ -398,11 +402,13 @@ LOCKMODE SwitchMode(Access access) {
 }  // namespace
 
 void LockSwitch(Relation index, Access access) {
-    ::LockPage(index, kSwitchLock, SwitchMode(access));
+    LockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart,
+                       SwitchMode(access));
 }
 
 void UnlockSwitch(Relation index, Access access) {
-    ::UnlockPage(index, kSwitchLock, SwitchMode(access));
+    UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart,
+                         SwitchMode(access));
 }
 
 BlockNumber PagesOf(Relation index) {

@@ -65,9 +65,11 @@ void UnlockPage(LockedPage& page);
 
 // The page if it is one of ours, whatever its kind, for walks by number: false (and unlocked) for
 // an all-zero page, which a crash between extension and WAL leaves.
-bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page);
+bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page,
+                 BufferAccessStrategy strategy = nullptr);
 
-// A page for anything: one that the free space map knows and nobody can be reading, or a new one. It is
+// A page for anything: one that the free space map knows, or a new one. (If the map is wrong, somebody may
+// still be on the way to a page that was given up: he finds out by TryLockPage.) It is
 // locked exclusively, and what it holds has to be overwritten whole before it is unlocked.
 LockedPage TakePage(Relation index);
 

@@ -81,15 +81,17 @@ struct Progress {
 
 // Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view has no
 // phase for what an access method does.
-Progress ShowAsBuild(Relation heap, Relation index) {
-    Progress before = {MyBEEntry->st_progress_command, MyBEEntry->st_progress_command_target, {}};
+Progress ProgressNow() {
+    Progress now = {MyBEEntry->st_progress_command, MyBEEntry->st_progress_command_target, {}};
     for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
-        before.params[i] = MyBEEntry->st_progress_param[i];
+        now.params[i] = MyBEEntry->st_progress_param[i];
+    return now;
+}
+void ShowAsBuild(Relation heap, Relation index) {
     pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(heap));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(index));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_ACCESS_METHOD_OID, index->rd_rel->relam);
     pgstat_progress_update_param(PROGRESS_CREATEIDX_PHASE, PROGRESS_CREATEIDX_PHASE_BUILD);
-    return before;
 }
 
 void ShowAsBefore(const Progress& before) {
@@ -98,28 +100,13 @@ void ShowAsBefore(const Progress& before) {
         pgstat_progress_update_param(i, before.params[i]);
 }
 
-}  // namespace
-
-double TrainingDueAt(Relation index, const MetaPage& meta) {
-    const IndexOptions options = OptionsOf(index);
-    if (!meta.trained)
-        return options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
-                                 : kFlatRows;
-    const auto rows = Max(static_cast<double>(meta.rows_trained), 1.0);
-    // Lists were trained, but there were too few rows for codewords.
-    const double for_words = static_cast<double>(kLeastSamplesPerWord << options.pq_bits);
-    if (static_cast<quant::Kind>(options.quantizer) == quant::Kind::kPq &&
-        meta.quantizer != quant::Kind::kPq && rows < for_words)
-        return for_words;
-    return kGrowth * rows;
-}
-
 Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget) {
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec training", ALLOCSET_DEFAULT_SIZES);
     MemoryContext caller = MemoryContextSwitchTo(context);
     const std::size_t pointer_bytes = budget / kPointerShare;
-    const Progress progress = ShowAsBuild(heap, index);
+    const Progress progress = ProgressNow();
+    ShowAsBuild(heap, index);
 
     Retraining t = {heap, index, &model, nullptr, nullptr};
     t.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
@@ -144,6 +131,12 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     b.first_list_id = model.meta.next_list_id;
     AllocateOwn(b, context);
     const Decisions plan = PlanTraining(b);
+    if (!IsWorthIt(plan))
+        ereport(ERROR,
+                (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                 errmsg("memory required is about %.0f MB",
+                        MegabytesFor(b, plan) * kPointerShare / (kPointerShare - 1)),
+                 errhint("Raise maintenance_work_mem, or autovacuum_work_mem for autovacuum.")));
     StartTeam(b.team, heap, index, false, 0, MapMemory(b, 1, plan.lists, nullptr));
     ShareMemory(b, plan.lists);
     *b.decided = plan;
@@ -154,8 +147,12 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     tuplesort_end(b.sort);
     EndTeam(b.team);
 
+    Model* fresh = ReadModel(index, meta);
+    if (!fresh) elog(ERROR, "quantvec: the new model cannot be read");
     RowInserter inserter;
-    BeginInserts(inserter, index, ReadModel(index, meta));
+    BeginInserts(inserter, index, fresh);
+    // Nothing else is to be locked and waited for while inserters wait.
+    OpenToast(rows.reader.toast);
     std::uint64_t moved = 0, last = kFewRows;
     for (int round = 0; last >= kFewRows && round < kRounds; round++)
         moved += last = CatchUp(t, rows, inserter, false);
@@ -169,6 +166,58 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     MemoryContextSwitchTo(caller);
     MemoryContextDelete(context);
     return {meta.lists, encoded + moved};
+}
+
+}  // namespace
+
+double TrainingDueAt(Relation index, const MetaPage& meta) {
+    const IndexOptions options = OptionsOf(index);
+    if (!meta.trained)
+        return options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
+                                 : kFlatRows;
+    const auto rows = Max(static_cast<double>(meta.rows_trained), 1.0);
+    // Lists were trained, but there were too few rows for codewords.
+    const double for_words = static_cast<double>(kLeastSamplesPerWord << options.pq_bits);
+    if (static_cast<quant::Kind>(options.quantizer) == quant::Kind::kPq &&
+        meta.quantizer != quant::Kind::kPq && rows < for_words)
+        return for_words;
+    return kGrowth * rows;
+}
+
+Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget) {
+    if (IsInParallelMode()) return Retrain(heap, index, model, budget);
+    MemoryContext caller = CurrentMemoryContext;
+    ResourceOwner owner = CurrentResourceOwner;
+    const Progress progress = ProgressNow();
+    Retrained trained = {};
+    BeginInternalSubTransaction(nullptr);
+    MemoryContextSwitchTo(caller);
+    PG_TRY();
+    {
+        trained = Retrain(heap, index, model, budget);
+        ReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+    }
+    PG_CATCH();
+    {
+        MemoryContextSwitchTo(caller);
+        ErrorData* error = CopyErrorData();
+        // Cancels and shutdowns.
+        if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION) PG_RE_THROW();
+        FlushErrorState();
+        RollbackAndReleaseCurrentSubTransaction();
+        MemoryContextSwitchTo(caller);
+        CurrentResourceOwner = owner;
+        ShowAsBefore(progress);
+        ereport(WARNING, (errcode(error->sqlerrcode),
+                          errmsg("could not train index \"%s\": %s", RelationGetRelationName(index),
+                                 error->message),
+                          error->hint ? errhint("%s", error->hint) : 0));
+        trained = {};
+    }
+    PG_END_TRY();
+    return trained;
 }
 
 }  // namespace quantvec::pg

@@ -12,7 +12,7 @@
 //
 // Inserters that meet a sealed list wait for the lock and find the new metapage. Scans that began before
 // go on in the old lists: rows that went to the new ones only are newer than their snapshots. Should a
-// page of theirs be used for something else, they start over.
+// page of theirs be stamped, or used for something else, they start over.
 //
 // A crash before the flip leaves pages that nothing names, and perhaps sealed lists, which the next
 // inserter opens again when it gets the lock and finds the old metapage.
@@ -26,8 +26,9 @@ struct Retrained {
     std::uint32_t lists;
     std::uint64_t rows;
 };
-// model: of the index now. budget: bytes.
-Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget);
+// model: of the index now. budget: bytes. An error but a cancel becomes a WARNING, and there are 0 lists; in
+// parallel mode, which allows no subtransaction, it stays one.
+Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget);
 
 // From so many live rows on it is time.
 double TrainingDueAt(Relation index, const MetaPage& meta);

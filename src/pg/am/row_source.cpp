@@ -9,12 +9,49 @@ void BeginReading(RowReader& r, Relation heap, Relation index) {
     r.slot = table_slot_create(heap, nullptr);
     BeginColumn(r.column, index);
     BeginToast(r.toast, heap, CurrentMemoryContext);
+    r.room = 1;
+    r.last = static_cast<float*>(palloc(sizeof(float)));
     r.row_context = AllocSetContextCreate(CurrentMemoryContext, "quantvec row of the table",
                                           ALLOCSET_DEFAULT_SIZES);
 }
 
-// All versions of a HOT chain have the same indexed value, and the same or an equal stored one; those of
-// dead versions may be gone from the TOAST table already, so that any one that can be read will do.
+namespace {
+
+// Of a version in the slot: has the transaction that wrote it come to nothing?
+bool WasAborted(TupleTableSlot* slot) {
+    bool isnull = false;
+    const TransactionId xmin =
+        DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
+    return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+           !TransactionIdIsInProgress(xmin) && !TransactionIdDidCommit(xmin);
+}
+
+// The vector of the version in the slot; false: it has none, or not all of it any more.
+bool ReadVersion(RowReader& r, ConstFloatSpan* vector) {
+    bool isnull = false;
+    Datum value = IndexedValue(r.column, r.slot, &isnull);
+    if (isnull) return false;
+    Oid value_id = InvalidOid;
+    if (const struct varlena* read = ReadToast(r.toast, value, &value_id))
+        value = PointerGetDatum(read);
+    else if (!ToastIsThere(r.toast, value))
+        return false;
+    const ConstFloatSpan values = r.opclass->values(value);
+    // The slot goes on to the next version.
+    if (values.size() > r.room) {
+        r.last = static_cast<float*>(repalloc(r.last, values.size_bytes()));
+        r.room = values.size();
+    }
+    memcpy(r.last, values.data(), values.size_bytes());
+    *vector = {r.last, values.size()};
+    return true;
+}
+
+}  // namespace
+
+// The last version counts that did not come to nothing: versions of a HOT chain that is older than the
+// index may have other values, which the index does not hold, and an aborted update left nothing that
+// counts. If that version is there no more in full, no snapshot sees it, nor any before it.
 bool ReadRow(RowReader& r, std::uint64_t pointer, ConstFloatSpan* vector) {
     MemoryContextReset(r.row_context);
     ResetColumn(r.column);
@@ -23,19 +60,12 @@ bool ReadRow(RowReader& r, std::uint64_t pointer, ConstFloatSpan* vector) {
                    static_cast<OffsetNumber>(pointer & 0xffff));
     bool again = false, found = false;
     MemoryContext old = MemoryContextSwitchTo(r.row_context);
-    do {
-        bool all_dead = false, isnull = false;
+    for (bool first = true;; first = false) {
+        bool all_dead = false;
         if (!table_index_fetch_tuple(r.fetch, &tid, SnapshotAny, r.slot, &again, &all_dead)) break;
-        Datum value = IndexedValue(r.column, r.slot, &isnull);
-        if (isnull) continue;
-        Oid value_id = InvalidOid;
-        if (const struct varlena* read = ReadToast(r.toast, value, &value_id))
-            value = PointerGetDatum(read);
-        else if (!ToastIsThere(r.toast, value))
-            continue;
-        *vector = r.opclass->values(value);
-        found = true;
-    } while (!found && again);
+        if (first || !WasAborted(r.slot)) found = ReadVersion(r, vector);
+        if (!again) break;
+    }
     MemoryContextSwitchTo(old);
     return found;
 }

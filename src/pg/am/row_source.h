@@ -2,7 +2,7 @@
 // place samples and encodes.
 //
 // Entries are carried over whoever sees their rows: an old snapshot may need one that is dead for all
-// others. A row whose versions are all gone is one that no snapshot sees any more.
+// others. A row of which nothing is left to be read is one that no snapshot sees any more.
 #pragma once
 
 #include "core/view.h"
@@ -19,6 +19,8 @@ struct RowReader {
     IndexedColumn column;
     ToastReader toast;
     MemoryContext row_context;
+    float* last;  // [max_dim of those met] the vector of the last version that was read
+    std::size_t room;
 };
 // Takes memory from the current context.
 void BeginReading(RowReader& reader, Relation heap, Relation index);

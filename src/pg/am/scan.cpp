@@ -243,7 +243,8 @@ void RefineFrom(Scan& scan, std::size_t first) {
 }
 
 bool MayOpenMore(const Scan& scan) {
-    return setting_max_scan_tuples < 0 || scan.counts.scanned < setting_max_scan_tuples;
+    return setting_max_scan_tuples < 0 ||
+           scan.counts.scanned - scan.scanned_before < setting_max_scan_tuples;
 }
 
 // Opens the next lists, nearest first.
@@ -544,11 +545,13 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
             row = PopRanked(scan.second);
         }
         if (WasReturned(scan, row.tid)) continue;
-        if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
+        // A scan that starts over may scale keys in another way.
+        const double key = row.key / scan.key_scale;
+        if (key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
             scan.counts.dropped++;
             continue;
         }
-        scan.last_key = row.key;
+        scan.last_key = key;
         scan.counts.returned++;
         scan.returned.Push(scan.query_context) = *tid = row.tid;
         if (OidIsValid(row.toast_value))
@@ -601,6 +604,9 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     qsort(returned, size, sizeof(ItemPointerData), CompareHeapPosition);
     for (std::size_t i = 0; i < size; i++) scan.returned.Push(scan.query_context) = returned[i];
     scan.skipped = size;
+    scan.scanned_before = scan.counts.scanned;
+    // Estimates of two models do not compare.
+    if (!setting_rerank) scan.last_key = -get_float8_infinity();
     pfree(returned);
     SetHint(scan, Max(hint, size * 2));
     scan.counts.restarts++;
@@ -644,6 +650,7 @@ void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     Finish(scan);
     Clear(scan);
     scan.last_key = -get_float8_infinity();
+    scan.scanned_before = 0;
     scan.counts = {};
     scan.counts.index = RelationGetRelid(desc->indexRelation);
     scan.counts.stopped = "no more rows wanted";

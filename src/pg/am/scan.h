@@ -136,8 +136,9 @@ struct Scan {
     std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
     Array<Ranked> second;         // of the two-stage search: heap by exact key
     Array<SeenBlock> blocks;
-    float unused;     // least unused bound of all blocks
-    double last_key;  // of the row returned last
+    float unused;                 // least unused bound of all blocks
+    double last_key;              // of the row returned last, not scaled
+    std::int64_t scanned_before;  // codes, until the scan started over
     ivf::ListScanner scanner;
 
     ScanCounts counts;

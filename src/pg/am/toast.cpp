@@ -80,6 +80,10 @@ const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id)
     return reader.value;
 }
 
+void OpenToast(ToastReader& reader) {
+    if (OidIsValid(reader.table_id) && !reader.table) Open(reader);
+}
+
 bool ToastIsThere(ToastReader& reader, Datum datum) {
     varatt_external pointer;
     if (!IsStoredOutOfLine(datum, &pointer) || pointer.va_toastrelid != reader.table_id)

@@ -25,6 +25,9 @@ struct ToastReader {
 // For values of `heap`. Memory of the reader is in `context`.
 void BeginToast(ToastReader& reader, Relation heap, MemoryContext context);
 
+// Opens the TOAST table now, rather than with the first value: takes its locks.
+void OpenToast(ToastReader& reader);
+
 // The value that a datum stands for, in the reader's memory until the next call: only of a datum
 // that is out of line in that table and not compressed. nullptr: the server's way is to be taken
 // (which also finds the words for a value that is damaged). value_id: what IsKnownDistance knows a

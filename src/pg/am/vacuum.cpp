@@ -114,7 +114,7 @@ double Survey(CleanUpState& c) {
     for (BlockNumber number = 0; number < pages; number++) {
         vacuum_delay_point();
         LockedPage page;
-        if (!LockAnyPage(index, number, page)) {
+        if (!LockAnyPage(index, number, page, c.info->strategy)) {
             c.retired.Add(number);
             continue;
         }
@@ -153,7 +153,9 @@ void CompactLists(CleanUpState& c) {
                          static_cast<long long>(compaction.rows), SecondsSince(begin))));
 }
 
-void Train(CleanUpState& c) {
+// Trains the index. false: it could not be done, and everything is as before; a WARNING says why. A
+// training that fails must not keep the rest of VACUUM from its work, freezing above all.
+bool Train(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Relation index = c.info->index;
     // VACUUM has it locked.
@@ -162,24 +164,24 @@ void Train(CleanUpState& c) {
                               ? autovacuum_work_mem
                               : maintenance_work_mem;
     const Retrained trained =
-        Retrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
+        TryRetrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
     table_close(heap, NoLock);
+    if (trained.lists == 0) return false;
     ereport(LOG, (errhidestmt(true), errhidecontext(true),
                   errmsg("index \"%s\" was trained with %u lists for %llu rows in %.1f s",
                          RelationGetRelationName(index), trained.lists,
                          static_cast<unsigned long long>(trained.rows), SecondsSince(begin))));
+    return true;
 }
 
 void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
     double rows = Survey(c);
-    if (rows >= TrainingDueAt(info->index, c.model->meta)) {
-        Train(c);
+    if (rows >= TrainingDueAt(info->index, c.model->meta) && Train(c))
         rows = Survey(c);
-    } else {
+    else
         CompactLists(c);
-    }
     c.retired.Release();
     stats->num_index_tuples = rows;
     stats->num_pages = RelationGetNumberOfBlocks(info->index);
