@@ -549,6 +549,7 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
             continue;
         }
         scan.last_key = row.key;
+        scan.last_distance = row.distance;
         scan.counts.returned++;
         scan.returned.Push(scan.query_context) = *tid = row.tid;
         if (OidIsValid(row.toast_value))
@@ -592,6 +593,7 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
                 UnlockPage(page);
             }
     }
+    const bool same_model = model == scan.model;
     scan.model = model;
     const std::size_t size = scan.returned.size, hint = scan.hint;
     auto* returned = static_cast<ItemPointerData*>(
@@ -605,6 +607,10 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     SetHint(scan, Max(hint, size * 2));
     scan.counts.restarts++;
     Start(desc, scan);
+    if (same_model || scan.counts.returned == 0) return;
+    // The new model may measure with another scale. Estimates of two models have no common order.
+    scan.last_key = setting_rerank && scan.ordered ? KeyOfDistance(scan, scan.last_distance)
+                                                   : -get_float8_infinity();
 }
 
 // Remembers what the finished scan was for.
