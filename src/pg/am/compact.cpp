@@ -1,5 +1,6 @@
 #include "pg/am/compact.h"
 
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -95,6 +96,7 @@ void RetireChain(Relation index, BlockNumber next, const PageOwner& owner, Retir
         const bool stamped = page.tail().deleted_at != 0;
         UnlockPage(page);
         if (!ours) return;
+        DEBUG_POINT("compact_retire");
         if (stamped)
             retired.Add(at);
         else
@@ -120,7 +122,9 @@ void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retir
 void CompactList(Compaction& c, std::uint32_t list) {
     MemoryContext caller = MemoryContextSwitchTo(c.context);
     const ivf::ListEntry old = ReadEntry(c.index, *c.model, list);
+    DEBUG_POINT("compact_begin");
     ivf::ListEntry fresh = CopyList(c, old);
+    DEBUG_POINT("compact_copied");
     std::uint32_t tail = fresh.scan_last;
     const GrowingList growing = Unlisted(c, fresh, &tail);
     std::size_t copied = kFewRows;
@@ -128,12 +132,15 @@ void CompactList(Compaction& c, std::uint32_t list) {
         copied = CopyNew(c, old, growing, nullptr);
         fresh.rows += copied;
     }
+    DEBUG_POINT("compact_caught_up");
     c.model->entries[list] = old;
     c.model->tails[list] = old.scan_last;
     LockedPage growth = LockGrowth(GrowingListOf(c.index, *c.model, list));
     fresh.rows += CopyNew(c, old, growing, &growth);
+    CRASH_POINT("compact_flip");
     Flip(c, list, old, fresh, growth);
     UnlockPage(growth);
+    DEBUG_POINT("compact_flipped");
     c.model->entries[list] = fresh;
     c.model->tails[list] = fresh.scan_last;
 

@@ -4,6 +4,7 @@
 #include "pg/am/build.h"
 #include "pg/am/insert.h"
 #include "pg/am/read_list.h"
+#include "pg/debug_point.h"
 
 namespace quantvec::pg {
 
@@ -56,7 +57,9 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
                 elog(ERROR, "quantvec: a list that nobody knows was moved");
             MemoryContextSwitchTo(old);
             MemoryContextReset(context);
+            DEBUG_POINT("train_row");
         });
+        if (seal) DEBUG_POINT("train_sealed");
     }
     MemoryContextDelete(context);
     return moved;
@@ -100,6 +103,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
         ReadOn(t, list, [&](std::uint64_t pointer) { AddRow(rows, pointer); });
     }
     SortRows(rows);
+    DEBUG_POINT("train_collected");
 
     Build b;
     InitBuild(b, heap, index, BuildIndexInfo(index), MAIN_FORKNUM, budget - pointer_bytes);
@@ -118,15 +122,19 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     const auto encoded = static_cast<std::uint64_t>(b.index_tuples[0]);
     tuplesort_end(b.sort);
     EndTeam(b.team);
+    DEBUG_POINT("train_written");
 
     RowInserter inserter;
     BeginInserts(inserter, index, ReadModel(index, meta));
     std::uint64_t moved = 0, last = kFewRows;
     for (int round = 0; last >= kFewRows && round < kRounds; round++)
         moved += last = CatchUp(t, rows, inserter, false);
+    DEBUG_POINT("train_caught_up");
     LockSwitch(index, Access::kExclusive);
     moved += CatchUp(t, rows, inserter, true);
+    DEBUG_POINT("train_flip");
     WriteMeta(index, meta);
+    DEBUG_POINT("train_flipped");
     UnlockSwitch(index, Access::kExclusive);
 
     EndRows(rows);

@@ -20,6 +20,7 @@
 #include "core/kernels/kernels.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
+#include "pg/debug_point.h"
 #include "pg/error.h"
 #include "pg/types/known_distance.h"
 
@@ -219,6 +220,7 @@ void ScanList(Scan& scan, const NearList& near) {
             ReportCorruption(scan.pages.index, at, "a block is damaged");
         at = page.tail().next;
         UnlockPage(page);
+        DEBUG_POINT("scan_page");
     }
     const Result result = scan.scanner.Finish(scan.Threshold(), ~0u, block);
     if (result == Result::kBlock) take(block);
