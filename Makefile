@@ -3,6 +3,7 @@
 #   make                  the shared library and the install script
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
+#   make points           the library with points where tests stop or hold it, into build/points
 #   make check            the rules that are scripts: layers, ODR, headers, test pairs
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
@@ -110,6 +111,19 @@ build/bench/kernels: $(BENCH_OBJS)
 .PHONY: bench-kernels
 bench-kernels: build/bench/kernels
 	build/bench/kernels "$$(git log -1 --format=%h -- src/core/kernels)"
+
+# ---- a second library, with points where tests stop or hold it (src/pg/debug_point.h) ----
+POINT_OBJS := $(patsubst %.cpp,build/points/%.o,$(shell grep -l 'debug_point\.h' $(PG_SRCS)))
+
+build/points/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS_SL) -DQUANTVEC_DEBUG_POINTS -fPIC -c -o $@ $<
+build/points/quantvec.so: $(POINT_OBJS) $(OBJS)
+	$(CXX) -shared -o $@ $(filter-out $(POINT_OBJS:build/points/%=%),$(OBJS)) $(POINT_OBJS) $(SHLIB_LINK)
+-include $(POINT_OBJS:.o=.d)
+
+.PHONY: points
+points: build/points/quantvec.so
 
 # ---- the rules that are scripts ----
 check: check-layers check-odr check-headers check-tests

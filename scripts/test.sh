@@ -80,10 +80,19 @@ tap_test() { # NAME
     as_server mkdir -p "$folder/tmp_check/log"
     as_server env -C "$work/tree" TMPDIR="$work" TESTDIR="$folder" TESTDATADIR="$folder/tmp_check" \
         TESTLOGDIR="$folder/tmp_check/log" TEMP_CONFIG="$work/server.conf" PATH="$bin:$PATH" \
+        QUANTVEC_POINTS="$work/points.conf" \
         PG_REGRESS="$pgxs/test/regress/pg_regress" \
         timeout -k 30 900 prove --verbose -I "$pgxs/test/perl" "test/t/$1.pl" && rm -rf "$folder" && return
     tail -n 20 "$folder/tmp_check/log/regress_log_$1"
     return 1
+}
+
+# What install_privately has made once more, with the library that has points for tests, in $work/points.
+install_points() {
+    make -C "$root" -j"$(nproc)" points
+    cp -r "$work/install" "$work/points"
+    cp "$root/build/points/quantvec.so" "$work/points$("$PG_CONFIG" --pkglibdir)/quantvec.so"
+    sed "s|$work/install|$work/points|" "$work/server.conf" >"$work/points.conf"
 }
 
 say "testing with $("$PG_CONFIG" --version)"
@@ -97,6 +106,7 @@ run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
 run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
 if $runnable; then
     run_step 'make install' one_check install_privately || runnable=false
+    run_step 'make points' one_check install_points || runnable=false
 fi
 
 regress=() tap=()

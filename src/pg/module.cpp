@@ -6,6 +6,7 @@
 
 #include "core/kernels/kernels.h"
 #include "pg/am/options.h"
+#include "pg/debug_point.h"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -49,5 +50,6 @@ void _PG_init(void) {
         "and bug reports.",
         &simd, kSimdAuto, kSimdOptions, PGC_USERSET, 0, CheckSimd, AssignSimd, nullptr);
     quantvec::pg::InitOptions();
+    quantvec::pg::InitDebugPoints();
     MarkGUCPrefixReserved("quantvec");
 }

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server create_helpers index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
+our @EXPORT = qw(new_server points_settings hold_point let_go wait_at_point rows_by_index create_helpers index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
   start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
   copy_vectors be_float);
 
@@ -90,6 +90,55 @@ sub create_helpers
         END $$;
     });
     return;
+}
+
+# ---- points of a library with debug points (src/pg/debug_point.h) ----
+
+# The settings that make a server load it; nothing if there is none.
+sub points_settings
+{
+    my $file = $ENV{QUANTVEC_POINTS} // '';
+    return -e $file ? slurp_file($file) : '';
+}
+
+# Holds whoever pauses at a point, until let_go. Returns a session.
+sub hold_point
+{
+    my ($node) = @_;
+    my $holder = start_sql($node, 'SELECT pg_advisory_lock(7301)', 'SELECT pg_sleep(600)');
+    $node->poll_query_until('postgres',
+        "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7301 AND mode = 'ExclusiveLock' AND granted")
+      or die 'the lock of the points is not to be had';
+    return $holder;
+}
+
+sub wait_at_point
+{
+    my ($node, $sessions) = @_;
+    $sessions //= 1;
+    $node->poll_query_until('postgres',
+        "SELECT count(*) = $sessions FROM pg_locks WHERE locktype = 'advisory' AND objid = 7301 AND NOT granted")
+      or die 'nobody comes to the point';
+    return;
+}
+
+sub let_go
+{
+    my ($node, $holder) = @_;
+    # The server may die at the next point before this session ends.
+    $node->psql('postgres',
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7301 AND mode = 'ExclusiveLock' AND granted");
+    finish_sql($holder);
+    return;
+}
+
+# All rows that a scan of the table's index gives: how many, and how many of them are different.
+sub rows_by_index
+{
+    my ($node, $table, $dim, $operator) = @_;
+    $operator //= '<->';
+    return $node->safe_psql('postgres', $by_index . qq{
+        SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM $table ORDER BY v $operator test_vector(3000000, $dim)) AS s});
 }
 
 # The SELECT whose rows are compared: for each of 5 queries the distances of the 10 nearest rows, then all

@@ -1,5 +1,6 @@
 #include "pg/am/append.h"
 
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -34,6 +35,7 @@ struct Appender {
                 stored->refine_last = fresh.number;
         }
         change.Commit();
+        CRASH_POINT("append_extended");
         if (listed) UnlockPage(directory);
         UnlockPage(fresh);
     }
@@ -78,6 +80,7 @@ struct Appender {
             memcpy(bytes + ivf::kPayloadAt + offset, row.data(), n);
             CoverTo(bytes, ivf::kPayloadAt + offset + n);
             change.Commit();
+            CRASH_POINT("append_refined");
             from = page.number;
             UnlockPage(page);
             row = row.subspan(n);
@@ -194,6 +197,7 @@ struct Appender {
                 CoverTo(bytes, at + Min(n, need > begin ? need - begin : 0));
                 ivf::TailOf(bytes)->head_page = slot.page.number;
                 change.Commit();
+                CRASH_POINT("append_behind");
             }
             factors = false;
             begin += n;
@@ -229,6 +233,7 @@ struct Appender {
         WriteBehind(slot, here, row);
         std::uint16_t refine_offset = 0;
         WriteRefineRow(slot, row, &refine_offset);
+        CRASH_POINT("append_publish");
 
         Change change(index);
         std::uint8_t* bytes = change.Add(slot.page);

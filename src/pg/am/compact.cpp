@@ -1,5 +1,6 @@
 #include "pg/am/compact.h"
 
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -7,7 +8,7 @@ namespace quantvec::pg {
 namespace {
 
 // A list is written anew if so many of its slots are dead, and that gives pages back ..
-constexpr double kDeadShare = 0.2;
+constexpr double kDeadShare = 0.15;
 // .. or if it has so many times the pages that its rows need.
 constexpr double kPagesTooMany = 1.5;
 
@@ -100,6 +101,7 @@ void RetireChain(Relation index, BlockNumber next, const PageOwner& owner, Retir
         const bool stamped = page.tail().deleted_at != 0;
         UnlockPage(page);
         if (!ours) return;
+        DEBUG_POINT("compact_retire");
         if (stamped)
             retired.Add(at);
         else
@@ -132,7 +134,9 @@ void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retir
 void CompactList(Compaction& c, std::uint32_t list) {
     MemoryContext caller = MemoryContextSwitchTo(c.context);
     const ivf::ListEntry old = ReadEntry(c.index, *c.model, list);
+    DEBUG_POINT("compact_begin");
     ivf::ListEntry fresh = CopyList(c, old);
+    DEBUG_POINT("compact_copied");
     std::uint32_t tail = fresh.scan_last;
     const GrowingList growing = Unlisted(c, fresh, &tail);
     std::size_t copied = kFewRows;
@@ -140,12 +144,15 @@ void CompactList(Compaction& c, std::uint32_t list) {
         copied = CopyNew(c, old, growing, nullptr);
         fresh.rows += copied;
     }
+    DEBUG_POINT("compact_caught_up");
     c.model->entries[list] = old;
     c.model->tails[list] = old.scan_last;
     LockedPage growth = LockGrowth(GrowingListOf(c.index, *c.model, list));
     fresh.rows += CopyNew(c, old, growing, &growth);
+    CRASH_POINT("compact_flip");
     Flip(c, list, old, fresh, growth);
     UnlockPage(growth);
+    DEBUG_POINT("compact_flipped");
     c.model->entries[list] = fresh;
     c.model->tails[list] = fresh.scan_last;
 

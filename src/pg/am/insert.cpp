@@ -7,6 +7,7 @@
 #include "core/kernels/kernels.h"
 #include "pg/am/am.h"
 #include "pg/am/lists.h"
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -110,6 +111,7 @@ Appended InsertRow(RowInserter& inserter, ConstFloatSpan raw, ivf::RowPointer po
     if (centroid.empty()) return Appended::kMoved;
     EncodeIntoList(model.layout, NormTerm(*inserter.opclass, raw), centroid, vector,
                    {inserter.workspace, padded}, inserter.row);
+    DEBUG_POINT("insert_chosen");
     return AppendRow(GrowingListOf(inserter.index, model, inserter.list), pointer, inserter.row);
 }
 

@@ -1,6 +1,7 @@
 #include "pg/am/pages.h"
 
 #include "pg/compat.h"
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -214,6 +215,7 @@ BlockNumber ExtendRun(const NewPages& to, std::uint32_t count) {
         ReleaseBuffer(buffer);
     }
     if (shared) UnlockRelationForExtension(to.index, ExclusiveLock);
+    if (to.logged) DEBUG_POINT("run_extended");
     return first;
 }
 
@@ -238,6 +240,7 @@ BlockNumber ChainWriter::Claim(std::uint32_t ordinal) {
     change.Commit();
     const BlockNumber number = page.number;
     UnlockPage(page);
+    DEBUG_POINT("chain_claimed");
     return number;
 }
 
@@ -270,6 +273,7 @@ void ChainWriter::Flush() {
         MarkBufferDirty(page.buffer);
     }
     UnlockPage(page);
+    if (to_.logged) DEBUG_POINT("chain_written");
 }
 
 void ChainWriter::Turn() {

@@ -43,6 +43,11 @@ void PrefetchTable(Model& model, Relation heap, const ItemPointerData* batch, st
 
 }  // namespace
 
+double KeyOfDistance(const Scan& scan, double distance) {
+    const double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
+    return isnan(key) ? get_float8_infinity() : key;
+}
+
 int CompareHeapPosition(const void* a, const void* b) {
     return ItemPointerCompare(static_cast<ItemPointer>(const_cast<void*>(a)),
                               static_cast<ItemPointer>(const_cast<void*>(b)));
@@ -71,8 +76,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
             const ConstFloatSpan row = scan.opclass->values(value);
             if (row.size() == scan.query.size()) {
                 const double distance = scan.opclass->distance(row, scan.query);
-                double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
-                if (isnan(key)) key = get_float8_infinity();
+                const double key = KeyOfDistance(scan, distance);
                 ranked.Push(scan.query_context) = {key, distance, toast_value, batch[i]};
                 ivf::HeapSiftUp(ranked.items, ranked.size - 1);
                 scan.exact_keys.Push(static_cast<float>(key + scan.key_shift));

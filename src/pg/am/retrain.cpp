@@ -4,6 +4,7 @@
 #include "pg/am/build.h"
 #include "pg/am/insert.h"
 #include "pg/am/read_list.h"
+#include "pg/debug_point.h"
 
 namespace quantvec::pg {
 
@@ -56,7 +57,9 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
                 elog(ERROR, "quantvec: a list that nobody knows was moved");
             MemoryContextSwitchTo(old);
             MemoryContextReset(context);
+            DEBUG_POINT("train_row");
         });
+        if (seal) DEBUG_POINT("train_sealed");
     }
     MemoryContextDelete(context);
     return moved;
@@ -121,6 +124,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
         ReadOn(t, list, false, [&](std::uint64_t pointer) { AddRow(rows, pointer); });
     }
     SortRows(rows);
+    DEBUG_POINT("train_collected");
 
     Build b;
     pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseSample);
@@ -146,6 +150,7 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     const auto encoded = static_cast<std::uint64_t>(b.index_tuples[0]);
     tuplesort_end(b.sort);
     EndTeam(b.team);
+    DEBUG_POINT("train_written");
 
     Model* fresh = ReadModel(index, meta);
     if (!fresh) elog(ERROR, "quantvec: the new model cannot be read");
@@ -156,9 +161,12 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     std::uint64_t moved = 0, last = kFewRows;
     for (int round = 0; last >= kFewRows && round < kRounds; round++)
         moved += last = CatchUp(t, rows, inserter, false);
+    DEBUG_POINT("train_caught_up");
     LockSwitch(index, Access::kExclusive);
     moved += CatchUp(t, rows, inserter, true);
+    DEBUG_POINT("train_flip");
     WriteMeta(index, meta);
+    DEBUG_POINT("train_flipped");
     UnlockSwitch(index, Access::kExclusive);
 
     ShowAsBefore(progress);

@@ -20,6 +20,7 @@
 #include "core/kernels/kernels.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
+#include "pg/debug_point.h"
 #include "pg/error.h"
 #include "pg/types/known_distance.h"
 
@@ -219,6 +220,7 @@ void ScanList(Scan& scan, const NearList& near) {
             ReportCorruption(scan.pages.index, at, "a block is damaged");
         at = page.tail().next;
         UnlockPage(page);
+        DEBUG_POINT("scan_page");
     }
     const Result result = scan.scanner.Finish(scan.Threshold(), ~0u, block);
     if (result == Result::kBlock) take(block);
@@ -545,13 +547,12 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
             row = PopRanked(scan.second);
         }
         if (WasReturned(scan, row.tid)) continue;
-        // A scan that starts over may scale keys in another way.
-        const double key = row.key / scan.key_scale;
-        if (key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
+        if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
             scan.counts.dropped++;
             continue;
         }
-        scan.last_key = key;
+        scan.last_key = row.key;
+        scan.last_distance = row.distance;
         scan.counts.returned++;
         scan.returned.Push(scan.query_context) = *tid = row.tid;
         if (OidIsValid(row.toast_value))
@@ -595,6 +596,7 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
                 UnlockPage(page);
             }
     }
+    const bool same_model = model == scan.model;
     scan.model = model;
     const std::size_t size = scan.returned.size, hint = scan.hint;
     auto* returned = static_cast<ItemPointerData*>(
@@ -605,12 +607,14 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     for (std::size_t i = 0; i < size; i++) scan.returned.Push(scan.query_context) = returned[i];
     scan.skipped = size;
     scan.scanned_before = scan.counts.scanned;
-    // Estimates of two models do not compare.
-    if (!setting_rerank) scan.last_key = -get_float8_infinity();
     pfree(returned);
     SetHint(scan, Max(hint, size * 2));
     scan.counts.restarts++;
     Start(desc, scan);
+    if (same_model || scan.counts.returned == 0) return;
+    // The new model may measure with another scale. Estimates of two models have no common order.
+    scan.last_key = setting_rerank && scan.ordered ? KeyOfDistance(scan, scan.last_distance)
+                                                   : -get_float8_infinity();
 }
 
 // Remembers what the finished scan was for.

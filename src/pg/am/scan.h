@@ -136,9 +136,9 @@ struct Scan {
     std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
     Array<Ranked> second;         // of the two-stage search: heap by exact key
     Array<SeenBlock> blocks;
-    float unused;                 // least unused bound of all blocks
-    double last_key;              // of the row returned last, not scaled
-    std::int64_t scanned_before;  // codes, until the scan started over
+    float unused;                    // least unused bound of all blocks
+    double last_key, last_distance;  // of the row returned last
+    std::int64_t scanned_before;     // codes, until the scan started over
     ivf::ListScanner scanner;
 
     ScanCounts counts;
@@ -146,6 +146,8 @@ struct Scan {
     float Threshold() const { return Min(scan_bounds.Threshold(), fine_bounds.Threshold()); }
 };
 
+// The key that an exact distance stands for.
+double KeyOfDistance(const Scan& scan, double distance);
 // By qsort and bsearch: ItemPointerData.
 int CompareHeapPosition(const void* a, const void* b);
 // Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish. Sorts

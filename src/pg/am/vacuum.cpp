@@ -14,6 +14,7 @@
 #include "pg/am/am.h"
 #include "pg/am/compact.h"
 #include "pg/am/retrain.h"
+#include "pg/debug_point.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -124,10 +125,12 @@ double Survey(CleanUpState& c) {
         if (current && (tail.kind == ivf::PageKind::kScan || tail.kind == ivf::PageKind::kRefine))
             CountPage(c, page, list);
         UnlockPage(page);
-        if (tail.deleted_at != 0)
+        if (tail.deleted_at != 0) {
             c.retired.Add(number);
-        else if (!current)
+        } else if (!current) {
+            DEBUG_POINT("survey_stamp");
             c.retired.Stamp(number, {tail.kind, tail.owner, tail.generation});
+        }
     }
     c.retired.Release();
     double rows = 0;
@@ -178,6 +181,7 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
     double rows = Survey(c);
+    DEBUG_POINT("survey_done");
     if (rows >= TrainingDueAt(info->index, c.model->meta) && Train(c))
         rows = Survey(c);
     else
