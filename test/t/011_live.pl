@@ -231,6 +231,45 @@ for my $table (@names)
     is_whole($table, "$table after the cursors");
 }
 
+# ---- max_scan_tuples ----
+
+# What was scanned before a scan started over does not count: there it begins anew.
+$node->safe_psql('postgres', 'CREATE TABLE capped (id bigserial, v vector(8)) WITH (autovacuum_enabled = off);'
+      . 'CREATE INDEX capped_v_idx ON capped USING quantvec (v);'
+      . 'INSERT INTO capped (v) SELECT test_vector(i, 8) FROM generate_series(1, 6000) i');
+my $capped = $node->background_psql('postgres');
+$capped->query_safe('SET enable_seqscan = off; SET enable_sort = off; SET quantvec.probes = 1000000;'
+      . ' SET quantvec.max_scan_tuples = 6000; BEGIN;'
+      . " DECLARE c CURSOR FOR SELECT id FROM capped ORDER BY v <-> test_vector(1, 8); MOVE 5 FROM c");
+$node->safe_psql('postgres', 'VACUUM capped');
+my $ids = $capped->query_safe('FETCH ALL FROM c');
+is(scalar(split /\n/, $ids), 5995, 'max_scan_tuples, beginning anew: all rows');
+$capped->query_safe('CLOSE c');
+cmp_ok($capped->query_safe('SELECT restarts FROM quantvec_last_scan()'), '>', 0, 'max_scan_tuples: it started over');
+$capped->query_safe('COMMIT');
+$capped->quit;
+
+# ---- values of a HOT chain that are older than the index ----
+
+# The index has the last version's value under the row pointer of the first, which an old snapshot keeps. An update
+# that was aborted left nothing that counts.
+$node->safe_psql('postgres', 'CREATE TABLE hot (id bigint, v vector(8)) WITH (autovacuum_enabled = off, fillfactor = 40);'
+      . 'INSERT INTO hot SELECT i, test_vector(i, 8) FROM generate_series(1, 1000) i');
+my $old = $node->background_psql('postgres');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM hot');
+$node->safe_psql('postgres', $_)
+  for 'UPDATE hot SET v = test_vector(id + 100000, 8) WHERE id % 10 = 0',
+  'BEGIN; UPDATE hot SET v = test_vector(id + 200000, 8) WHERE id % 20 = 0; ROLLBACK',
+  'CREATE INDEX hot_v_idx ON hot USING quantvec (v)',
+  'INSERT INTO hot SELECT i, test_vector(i, 8) FROM generate_series(2001, 7500) i';
+indexes_are_sound($node, 'hot', 'HOT chains older than the index, before training');
+$node->safe_psql('postgres', 'VACUUM hot');
+is($node->safe_psql('postgres', "SELECT trained, rows FROM quantvec_index_info('hot_v_idx')"), 't|6500',
+    'HOT chains older than the index: trained');
+indexes_are_sound($node, 'hot', 'HOT chains older than the index, after training');
+$old->query_safe('COMMIT');
+$old->quit;
+
 # ---- VACUUM cancelled ----
 
 # The table with an index that VACUUM will train, or whose lists it will write anew.
@@ -294,8 +333,8 @@ for my $table (@names)
 
 # ---- size ----
 
-# A list is written anew when a fifth of its slots are dead, which makes 1.25; the new chain of the longest list
-# comes on top, and pages that are not full. Which rows go is given, and so is the size.
+# A list is written anew when 15 % of its slots are dead, which makes 1.18, or a round later 1.3 at most; the new
+# chain of the longest list comes on top, and pages that are not full. Which rows go is given, and so is the size.
 my $rows = 12000;
 $node->safe_psql('postgres', "CREATE TABLE source AS SELECT i AS n, test_vector(i, 96) AS v FROM generate_series(1, $rows) AS i");
 for my $quantizer (qw(bq sq8))
@@ -318,7 +357,7 @@ for my $quantizer (qw(bq sq8))
     indexes_are_sound($node, "churn_$quantizer", "$quantizer, 50 rounds of new rows");
     $node->safe_psql('postgres', "REINDEX INDEX churn_${quantizer}_i");
     my $fresh = $node->safe_psql('postgres', "SELECT pg_relation_size('churn_${quantizer}_i')");
-    cmp_ok($most, '<=', 1.35 * $fresh, "$quantizer, 50 rounds of new rows: size (new: $fresh)");
+    cmp_ok($most, '<=', 1.3 * $fresh, "$quantizer, 50 rounds of new rows: size (new: $fresh)");
 }
 
 # ---- autovacuum ----
