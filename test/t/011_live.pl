@@ -239,7 +239,7 @@ $node->safe_psql('postgres', 'CREATE TABLE capped (id bigserial, v vector(8)) WI
       . 'INSERT INTO capped (v) SELECT test_vector(i, 8) FROM generate_series(1, 6000) i');
 my $capped = $node->background_psql('postgres');
 $capped->query_safe('SET enable_seqscan = off; SET enable_sort = off; SET quantvec.probes = 1000000;'
-      . ' SET quantvec.max_scan_tuples = 6000; BEGIN;'
+      . ' SET quantvec.epsilon = 6; SET quantvec.max_scan_tuples = 6000; BEGIN;'
       . " DECLARE c CURSOR FOR SELECT id FROM capped ORDER BY v <-> test_vector(1, 8); MOVE 5 FROM c");
 $node->safe_psql('postgres', 'VACUUM capped');
 my $ids = $capped->query_safe('FETCH ALL FROM c');
@@ -296,7 +296,7 @@ for my $table (qw(bq sq8))
         my $insert = start_sql($node, insert_sql($table, 200));
         if ($at =~ /train_(sealed|flip)$/)
         {
-            $node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'page' AND NOT granted")
+            $node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'object' AND NOT granted")
               or die 'no insert waits';
         }
         else
