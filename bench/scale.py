@@ -2,9 +2,11 @@
 """How the index grows: build, memory, size and queries over tables of generated vectors of 768 dimensions.
 
     bench/run scale.py [--rows 10000,100000,1000000] [--options "bits = 4"] [--vectorchord] [--results FOLDER]
+    bench/run scale.py --factors 0.5,1,2,4 ...
 
 The PG* variables name a server on this machine, as superuser; the database bench_scale is made anew. Needs numpy.
-With --vectorchord (and bench_scale_peer) VectorChord searches the same rows, in as many lists.
+With --vectorchord (and bench_scale_peer) VectorChord searches the same rows, in as many lists. With --factors the
+index is built with so many times the default number of lists as well.
 
 The data, the same for everybody: 2,000 clusters. A centre is normal with variance i^-0.75 along axis i (a power-law
 spectrum); a row is a centre, drawn with a frequency that falls with the square root of its rank, plus 0.6 times a
@@ -85,9 +87,11 @@ def kth_similarity(generator, rows, queries):
 
 def build(options):
     """Seconds, MiB of the index, lists."""
-    lines = psql(f"""SET maintenance_work_mem = '{MEMORY}'; SET max_parallel_maintenance_workers = {WORKERS};
+    given = f" WITH ({', '.join(options)})" if options else ""
+    lines = psql(f"""DROP INDEX IF EXISTS items_v;
+        SET maintenance_work_mem = '{MEMORY}'; SET max_parallel_maintenance_workers = {WORKERS};
         \\timing on
-        CREATE INDEX items_v ON items USING quantvec (v vector_cosine_ops){options};
+        CREATE INDEX items_v ON items USING quantvec (v vector_cosine_ops){given};
         \\timing off
         SELECT pg_relation_size('items_v') / 1048576.0;
         SELECT lists FROM quantvec_index_info('items_v')""", DATABASE)
@@ -205,14 +209,33 @@ def say(text):
     print(f"==> {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+def grow(rows, options):
+    """Builds an index and searches it. Returns its line of the table, and its lists."""
+    say(f"{rows:,} rows: building")
+    with PeakMemory() as memory:
+        seconds, mib, lists = build(options)
+    say(f"{rows:,} rows: built in {seconds:.1f} s, {memory.peak / 1000:.0f} MB")
+    probes = 1
+    while True:
+        recall, qps, scanned, refined, reranked = search(probes)
+        say(f"{rows:,} rows: {probes} probes, recall {recall:.4f}, {qps:.0f} queries/s")
+        if recall >= RECALL or probes >= lists:
+            break
+        probes = min(lists, max(probes + 1, round(probes * 1.3)))
+    return (f"| {rows:,} | {seconds:.1f} | {memory.peak / 1000:.0f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | {qps:.0f} | "
+            f"{scanned:.0f} ({100 * scanned / rows:.2f} %) | {refined:.0f} | {reranked:.1f} | {planned()} |"), lists
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="10000,100000,1000000", help="sizes, with commas (%(default)s)")
     parser.add_argument("--options", default="", help="of the index, as in WITH (...)")
     parser.add_argument("--vectorchord", action="store_true", help="the same rows there, too")
+    parser.add_argument("--factors", default="1", help="numbers of lists, as multiples of the default (%(default)s)")
     parser.add_argument("--results", help="folder for the table; only printed without it")
     arguments = parser.parse_args()
-    options = f" WITH ({arguments.options})" if arguments.options else ""
+    options = [arguments.options] if arguments.options else []
+    factors = sorted(map(float, arguments.factors.split(",")), key=lambda factor: factor != 1)  # the default first
 
     generator = Generator()
     queries = generator.portion(10 ** 9, QUERIES)
@@ -237,20 +260,13 @@ def main():
         copy("queries", "id, v, kth", ([int4(n), struct.pack(">hh", DIM, 0) + q.astype(">f4").tobytes(),
                                         struct.pack(">d", float(s))] for n, (q, s) in enumerate(zip(queries, kth))), DATABASE)
         psql("ANALYZE queries", DATABASE)
-        say(f"{rows:,} rows: building")
-        with PeakMemory() as memory:
-            seconds, mib, lists = build(options)
-        say(f"{rows:,} rows: built in {seconds:.1f} s, {memory.peak / 1000:.0f} MB")
-        probes = 1
-        while True:
-            recall, qps, scanned, refined, reranked = search(probes)
-            say(f"{rows:,} rows: {probes} probes, recall {recall:.4f}, {qps:.0f} queries/s")
-            if recall >= RECALL or probes >= lists:
-                break
-            probes = min(lists, max(probes + 1, round(probes * 1.3)))
-        lines.append(f"| {rows:,} | {seconds:.1f} | {memory.peak / 1000:.0f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | "
-                     f"{qps:.0f} | {scanned:.0f} ({100 * scanned / rows:.2f} %) | {refined:.0f} | {reranked:.1f} | {planned()} |")
-        print("\n".join(lines), flush=True)
+        lists = None
+        for factor in factors:
+            wished = [f"lists = {max(1, round(lists * factor))}"] if factor != 1 else []
+            line, made = grow(rows, options + wished)
+            lists = lists or made
+            lines.append(line)
+            print("\n".join(lines), flush=True)
         if arguments.vectorchord and lists > 1:
             seconds, mib, probes, recall, qps = vectorchord(lists)
             peers.append(f"| {rows:,} | {seconds:.1f} | {mib:.1f} | {lists} | {probes} | {recall:.4f} | {qps:.0f} | "
