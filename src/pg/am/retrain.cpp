@@ -82,14 +82,15 @@ struct Progress {
     std::int64_t params[PGSTAT_NUM_PROGRESS_PARAM];
 };
 
-// Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view has no
-// phase for what an access method does.
 Progress ProgressNow() {
     Progress now = {MyBEEntry->st_progress_command, MyBEEntry->st_progress_command_target, {}};
     for (int i = 0; i < PGSTAT_NUM_PROGRESS_PARAM; i++)
         now.params[i] = MyBEEntry->st_progress_param[i];
     return now;
 }
+
+// Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view has no
+// phase for what an access method does.
 void ShowAsBuild(Relation heap, Relation index) {
     pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(heap));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(index));
