@@ -13,10 +13,10 @@ anew. The table starts with four fifths of the set, drawn at random; an index is
     measures  recall against exact search over the rows that are now in the table, and queries per second
 
 Ten rounds are 100 % churn. Probes (or hnsw.ef_search) are the least that gave recall .95 on the first index, and
-stay. Every --every rounds, and after the last, the same rows are copied to a second table in the order of their ids,
-an index is built there, and both are searched turn by turn: the ratios say what a REINDEX would bring. (A table in
-order of ids, without holes, serves the rerank a little better too.) A table without index has the same churn, for its
-share of the WAL. The rows that move are the same for all engines.
+stay. Every --every rounds, and after the last, the same rows are copied to a second table in the order in which they
+lie, an index is built there, and both are searched turn by turn: the ratios say what a REINDEX would bring. (In the
+order of their ids near rows would lie near each other on wordnet, which serves a rerank from the table.) A table without
+index has the same churn, for its share of the WAL. The rows that move are the same for all engines.
 
 WAL is that of table, TOAST and index. A checkpoint comes before each round, so every page that the round touches
 brings one image; VACUUM finds most pages touched already. A speed is the best of --repeats runs of all queries, timed
@@ -129,7 +129,7 @@ def rebuild(data, engine, point, probes, options):
     """An index on a copy of the rows, beside which the point is measured once more."""
     psql(f"TRUNCATE base; INSERT INTO base SELECT * FROM {engine.table}", engine.database)
     twin, point.fresh = replace(engine, name=f"{engine.name} anew"), Point(point.round)
-    build(data, twin, options)
+    build(data, twin, options, order="")
     prewarm(engine.table, engine.database)
     look(data, [(engine, point), (twin, point.fresh)], probes, options)
     psql(f"DROP TABLE {twin.table}; TRUNCATE base", engine.database)

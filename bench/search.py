@@ -169,11 +169,11 @@ def store_queries(data, table, database):
         DROP TABLE kth""", database)
 
 
-def make_table(data, engine):
+def make_table(data, engine, order="ORDER BY id"):
     """A copy of the table base, of the engine's own."""
     table = engine.table = re.sub(r"\W+", "_", f"{data.name}_{engine.name}".lower())
     psql(f"""CREATE TABLE {table} (LIKE base) WITH (parallel_workers = {WORKERS});
-        INSERT INTO {table} SELECT * FROM base ORDER BY id;
+        INSERT INTO {table} SELECT * FROM base {order};
         VACUUM ANALYZE {table}""", engine.database)
     return table
 
@@ -187,9 +187,9 @@ def prewarm(table, database):
                 WHERE c.oid = '{table}'::regclass) r""", database)
 
 
-def build(data, engine, options):
+def build(data, engine, options, order="ORDER BY id"):
     """The engine's table, its index, and all of it in shared buffers."""
-    table = make_table(data, engine)
+    table = make_table(data, engine, order)
     lines = psql(f"""SET max_parallel_maintenance_workers = {WORKERS};
         \\timing on
         CREATE INDEX {table}_idx ON {table} USING {engine.index};

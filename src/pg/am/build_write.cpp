@@ -45,7 +45,7 @@ void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const Bloc
         // Beside an index in use others wait for the run; one page after the other does for them.
         const NewPages to = Target(b);
         return b.in_place && pages > kLongestRun
-                   ? ChainWriter(to, owner)
+                   ? ChainWriter(to, owner, pages)
                    : ChainWriter(to, owner, ExtendRun(to, pages), pages);
     };
     ChainWriter scan = chain(ScanOwner(entry), ScanPagesFor(b.layout, entry.rows));

@@ -39,15 +39,15 @@ std::size_t CopyNew(Compaction& c, const ivf::ListEntry& old, const GrowingList&
 }
 
 // Writes all live rows of the old chain into a new one.
-ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old) {
+ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old, std::uint64_t live) {
     ivf::ListEntry fresh = old;
     fresh.generation++;
     const ivf::BlockLayout& layout = c.model->layout;
     const NewPages to = {c.index, MAIN_FORKNUM, true};
-    ChainWriter scan(to, ScanOwner(fresh));
+    ChainWriter scan(to, ScanOwner(fresh), ScanPagesFor(layout, live));
     const bool refined = layout.refine_row_bytes > 0;
     auto* refine = refined ? static_cast<ChainWriter*>(palloc(sizeof(ChainWriter))) : nullptr;
-    if (refined) new (refine) ChainWriter(to, RefineOwner(fresh));
+    if (refined) new (refine) ChainWriter(to, RefineOwner(fresh), RefinePagesFor(layout, live));
     ListWriter writer(layout, fresh, c.room, &scan, refine);
     fresh.rows = 0;
     c.reader->Open(old, ListReader::Start(old));
@@ -131,11 +131,11 @@ void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retir
         AllocSetContextCreate(CurrentMemoryContext, "quantvec compaction", ALLOCSET_DEFAULT_SIZES);
 }
 
-void CompactList(Compaction& c, std::uint32_t list) {
+void CompactList(Compaction& c, std::uint32_t list, std::uint64_t live) {
     MemoryContext caller = MemoryContextSwitchTo(c.context);
     const ivf::ListEntry old = ReadEntry(c.index, *c.model, list);
     DEBUG_POINT("compact_begin");
-    ivf::ListEntry fresh = CopyList(c, old);
+    ivf::ListEntry fresh = CopyList(c, old, live);
     DEBUG_POINT("compact_copied");
     std::uint32_t tail = fresh.scan_last;
     const GrowingList growing = Unlisted(c, fresh, &tail);

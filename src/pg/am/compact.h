@@ -45,7 +45,8 @@ struct Compaction {
     std::int64_t lists, rows;  // rewritten
 };
 void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired);
-void CompactList(Compaction& c, std::uint32_t list);
+// live: rows that the list has at least.
+void CompactList(Compaction& c, std::uint32_t list, std::uint64_t live);
 
 // Stamps the pages of a list that nothing names any more.
 void RetireList(Relation index, const ivf::ListEntry& entry, Retired& retired);

@@ -226,17 +226,33 @@ ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber
     Begin(first, 0);
 }
 
-ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner)
+namespace {
+
+int CompareBlocks(const void* a, const void* b) {
+    const BlockNumber x = *static_cast<const BlockNumber*>(a),
+                      y = *static_cast<const BlockNumber*>(b);
+    return x < y ? -1 : x > y;
+}
+
+}  // namespace
+
+ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected)
     : to_(to), owner_(owner), run_(0) {
-    first_ = Claim(0);
+    taken_ = static_cast<BlockNumber*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, expected * sizeof(BlockNumber)));
+    while (taken_count_ < expected) taken_[taken_count_++] = Claim();
+    qsort(taken_, taken_count_, sizeof(BlockNumber), CompareBlocks);
+    first_ = taken_[0];
+    while (contiguous_ < taken_count_ && taken_[contiguous_] == first_ + contiguous_) contiguous_++;
     Begin(first_, 0);
 }
 
 // Takes a page and makes it an empty one of the chain, so that nobody else does.
-BlockNumber ChainWriter::Claim(std::uint32_t ordinal) {
+BlockNumber ChainWriter::Claim() {
+    CHECK_FOR_INTERRUPTS();
     LockedPage page = TakePage(to_.index);
     Change change(to_.index);
-    InitPage(change.Add(page, true), owner_, ordinal);
+    InitPage(change.Add(page, true), owner_, 0);
     change.Commit();
     const BlockNumber number = page.number;
     UnlockPage(page);
@@ -244,11 +260,18 @@ BlockNumber ChainWriter::Claim(std::uint32_t ordinal) {
     return number;
 }
 
+BlockNumber ChainWriter::PageAt(std::uint32_t ordinal) {
+    if (run_ > 0) return first_ + ordinal;
+    return ordinal < taken_count_ ? taken_[ordinal] : Claim();
+}
+
 void ChainWriter::Begin(BlockNumber number, std::uint32_t ordinal) {
     number_ = number;
     at_ = ivf::kPayloadAt;
     memset(page_.data, 0, BLCKSZ);
-    InitPage(reinterpret_cast<std::uint8_t*>(page_.data), owner_, ordinal);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
+    InitPage(bytes, owner_, ordinal);
+    ivf::TailOf(bytes)->head_page = head_page_;
 }
 
 void ChainWriter::Flush() {
@@ -280,9 +303,9 @@ void ChainWriter::Turn() {
     ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
     const std::uint32_t ordinal = tail->ordinal + 1;
     if (run_ > 0 && ordinal == run_) elog(ERROR, "quantvec: a chain was laid out too short");
-    const BlockNumber next = run_ > 0 ? first_ + ordinal : Claim(ordinal);
+    const BlockNumber next = PageAt(ordinal);
     tail->next = next;
-    if (run_ == 0 && contiguous_ == ordinal && next == first_ + ordinal) contiguous_++;
+    if (contiguous_ == ordinal && next == first_ + ordinal) contiguous_++;
     Flush();
     Begin(next, ordinal);
 }
@@ -323,8 +346,8 @@ ChainWriter::Place ChainWriter::Here() {
 }
 
 void ChainWriter::Close() {
-    while (run_ > 0 && ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->ordinal + 1 < run_)
-        Turn();
+    const std::uint32_t pages = Max(run_, taken_count_);
+    while (ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->ordinal + 1 < pages) Turn();
     Flush();
 }
 

@@ -111,8 +111,9 @@ class ChainWriter {
   public:
     // Into a run of pages ..
     ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first, std::uint32_t pages);
-    // .. or, logged, into whatever TakePage gives.
-    ChainWriter(const NewPages& to, const PageOwner& owner);
+    // .. or, logged, into whatever TakePage gives: `expected` pages are taken at once, from the current
+    // context's memory, so that they have a chance to follow each other on disk.
+    ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected);
 
     // Bytes that go on in the following pages where they must.
     void Write(const void* bytes, std::size_t size);
@@ -124,7 +125,7 @@ class ChainWriter {
         std::size_t offset;
     };
     Place Here();
-    // Nothing is written for good before. Pages of a run that were not reached stay empty.
+    // Nothing is written for good before. Pages that were laid out or taken and not reached stay empty.
     void Close();
 
     BlockNumber first() const { return first_; }
@@ -133,7 +134,8 @@ class ChainWriter {
     std::uint32_t contiguous() const { return contiguous_; }
 
   private:
-    BlockNumber Claim(std::uint32_t ordinal);
+    BlockNumber Claim();
+    BlockNumber PageAt(std::uint32_t ordinal);
     void Begin(BlockNumber number, std::uint32_t ordinal);
     void Flush();
     void Turn();
@@ -142,7 +144,9 @@ class ChainWriter {
     NewPages to_;
     PageOwner owner_;
     BlockNumber first_;
-    std::uint32_t run_;  // pages laid out; 0: taken one by one
+    std::uint32_t run_;             // pages laid out; 0: they are taken
+    BlockNumber* taken_ = nullptr;  // [taken_count_]
+    std::uint32_t taken_count_ = 0;
     std::uint32_t contiguous_ = 1;
     BlockNumber number_;                          // of the page being written
     BlockNumber head_page_ = InvalidBlockNumber;  // of the block being written

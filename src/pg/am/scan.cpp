@@ -79,14 +79,19 @@ bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, BlockNumber from,
     return true;
 }
 
-// Asks the processor for a candidate's refine row, if its place is known.
+// Asks the processor for a candidate's refine row, if its place is known: the page on which the block's
+// rows begin, or one of a run.
 void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const ivf::ListEntry& entry = scan.open.items[c.open].entry;
     const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-    const auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
-    if (ordinal >= entry.refine_contiguous) return;
-    scan.pages.Prefetch(entry.refine_first + ordinal, ivf::kPayloadAt + begin % ivf::kPayloadBytes,
+    const std::uint64_t ordinal = begin / ivf::kPayloadBytes;
+    BlockNumber page = c.refine_page;
+    if (ordinal != ivf::RefinePosition(layout, c.block, 0) / ivf::kPayloadBytes) {
+        if (ordinal >= entry.refine_contiguous) return;
+        page = entry.refine_first + static_cast<BlockNumber>(ordinal);
+    }
+    scan.pages.Prefetch(page, ivf::kPayloadAt + begin % ivf::kPayloadBytes,
                         layout.refine_row_bytes);
 }
 

@@ -145,7 +145,7 @@ void CompactLists(CleanUpState& c) {
     BeginCompaction(compaction, c.info->index, c.model, &c.retired);
     for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
         if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
-        CompactList(compaction, list);
+        CompactList(compaction, list, c.lists[list].live);
         c.retired.Release();
     }
     if (compaction.lists == 0) return;
