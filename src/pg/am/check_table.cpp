@@ -9,6 +9,7 @@
 //
 // A row that the snapshot sees keeps its line pointer, so no VACUUM clears its entry while we look.
 #include "pg/am/am.h"
+#include "pg/am/append.h"
 #include "pg/am/check.h"
 #include "pg/error.h"
 
@@ -114,7 +115,6 @@ void SortSeenRows(Check& c) {
 
 void CheckTable(Check& c, Snapshot snapshot) {
     const std::size_t padded = c.meta.padded_dim;
-    const ivf::BlockLayout& layout = c.model->layout;
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec check table", ALLOCSET_DEFAULT_SIZES);
     MemoryContext old = MemoryContextSwitchTo(context);
@@ -125,9 +125,7 @@ void CheckTable(Check& c, Snapshot snapshot) {
     w.vector = static_cast<float*>(palloc(padded * sizeof(float)));
     w.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
     w.centroid = static_cast<float*>(palloc(padded * sizeof(float)));
-    w.row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)), layout.scan_row_bytes};
-    w.row.refine = {static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u))),
-                    layout.refine_row_bytes};
+    w.row = AllocateRow(c.model->layout);
     // As CREATE INDEX CONCURRENTLY reads: rows of one snapshot, each under the line pointer that its
     // HOT chain begins with, predicates and expressions applied.
     IndexInfo* info = BuildIndexInfo(c.index);

@@ -38,11 +38,8 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
                  std::uint32_t list, RowCounts& rows) {
     const ivf::PageTail& tail = page.tail();
     for (std::size_t i = 0; i < tail.blocks; i++) {
-        const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
-        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
-            !ivf::HeadIsSound(*ivf::HeadAt(page.bytes + at), tail.owner, tail.generation))
-            ReportCorruption(index, page.number, "a block head is damaged");
-        const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + at);
+        const std::uint8_t* block = BlockOnPage(index, layout, page.bytes, page.number, i);
+        const ivf::BlockHead& head = *ivf::HeadAt(block);
         for (std::uint32_t left = head.live; left != 0; left &= left - 1) {
             // Reservoir sampling, Vitter 1985, algorithm R.
             const std::uint64_t seen =
@@ -50,11 +47,8 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
             const std::uint64_t at =
                 seen < kDriftRows ? seen : pg_prng_uint64_range(&rows.random, 0, seen);
             if (at < kDriftRows)
-                rows.sample[at] = {
-                    PointerNumber(ivf::PointersOf(
-                        page.bytes + tail.first_block +
-                        i * (layout.head_bytes + layout.code_bytes))[__builtin_ctz(left)]),
-                    list};
+                rows.sample[at] = {PointerNumber(ivf::PointersOf(block)[__builtin_ctz(left)]),
+                                   list};
         }
         const int live = __builtin_popcount(head.live);
         rows.live += live;

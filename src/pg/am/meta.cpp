@@ -430,6 +430,16 @@ bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t*
     return false;
 }
 
+const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
+                                const std::uint8_t* page, BlockNumber number, std::size_t i) {
+    const ivf::PageTail& tail = *ivf::TailOf(page);
+    const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+    if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
+        !ivf::HeadIsSound(*ivf::HeadAt(page + at), tail.owner, tail.generation))
+        ReportCorruption(index, number, "a block head is damaged");
+    return page + at;
+}
+
 void Turn(const Model& model, FloatSpan x) {
     quant::Rotate({model.signs, quant::RotationBytes(x.size())}, x);
     if (!model.basis) return;

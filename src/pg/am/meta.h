@@ -163,6 +163,11 @@ EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list);
 // list. Entries are as of RefreshEntries.
 bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t* list);
 
+// Block number i of those that begin on a scan page, which was found to be its list's; a head that is not
+// sound is an ERROR.
+const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
+                                const std::uint8_t* page, BlockNumber number, std::size_t i);
+
 inline PageOwner ScanOwner(const ivf::ListEntry& e) {
     return {ivf::PageKind::kScan, e.list_id, e.generation};
 }

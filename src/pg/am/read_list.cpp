@@ -34,16 +34,12 @@ void ListReader::Load(Page& page, BlockNumber number, const PageOwner& owner) {
 }
 
 bool ListReader::Next() {
-    const std::size_t block_bytes = layout_->head_bytes + layout_->code_bytes;
     for (;;) {
         const ivf::PageTail& tail = page_.tail();
         while (blocks_taken_ < tail.blocks) {
-            const std::size_t at = tail.first_block + blocks_taken_++ * block_bytes;
-            if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
-                !ivf::HeadIsSound(*ivf::HeadAt(page_.bytes() + at), entry_.list_id,
-                                  entry_.generation))
-                ReportCorruption(index_, page_.number, "a block head is damaged");
-            const ivf::BlockHead& head = *ivf::HeadAt(page_.bytes() + at);
+            const std::uint8_t* block =
+                BlockOnPage(index_, *layout_, page_.bytes(), page_.number, blocks_taken_++);
+            const ivf::BlockHead& head = *ivf::HeadAt(block);
             const Position& p = position_;
             const std::uint32_t before = head.ordinal < p.ordinal    ? head.used
                                          : head.ordinal == p.ordinal ? p.used
@@ -63,7 +59,7 @@ bool ListReader::Next() {
             reread_ = false;
             // Its rows may have come after the refine page was copied.
             refine_.number = InvalidBlockNumber;
-            TakeBlock(at);
+            TakeBlock(static_cast<std::size_t>(block - page_.bytes()));
             return true;
         }
         if (blocks_taken_ < tail.blocks) continue;

@@ -45,20 +45,17 @@ std::uint32_t DeadSlots(const BulkDelete& v, const std::uint8_t* block) {
     return dead;
 }
 
-void VacuumPage(BulkDelete& v, const ivf::ListEntry& entry, LockedPage& page) {
+void VacuumPage(BulkDelete& v, LockedPage& page) {
     const ivf::BlockLayout& layout = v.model->layout;
     const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
     const ivf::PageTail& tail = page.tail();
     std::uint32_t dead[ivf::kPayloadBytes / ivf::kPrefixBytes];
     bool any = false;
     for (std::size_t i = 0; i < tail.blocks; i++) {
-        const std::size_t at = tail.first_block + i * block_bytes;
-        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
-            !ivf::HeadIsSound(*ivf::HeadAt(page.bytes + at), entry.list_id, entry.generation))
-            ReportCorruption(v.info->index, page.number, "a block head is damaged");
-        dead[i] = DeadSlots(v, page.bytes + at);
+        const std::uint8_t* block = BlockOnPage(v.info->index, layout, page.bytes, page.number, i);
+        dead[i] = DeadSlots(v, block);
         any = any || dead[i] != 0;
-        const std::uint32_t live = ivf::HeadAt(page.bytes + at)->live;
+        const std::uint32_t live = ivf::HeadAt(block)->live;
         v.stats->tuples_removed += __builtin_popcount(dead[i]);
         v.stats->num_index_tuples += __builtin_popcount(live & ~dead[i]);
     }
@@ -88,14 +85,9 @@ void CountPage(CleanUpState& c, const LockedPage& page, std::uint32_t list) {
     const ivf::PageTail& tail = page.tail();
     use.pages++;
     if (tail.kind != ivf::PageKind::kScan) return;
-    const ivf::BlockLayout& layout = c.model->layout;
     for (std::size_t i = 0; i < tail.blocks; i++) {
-        const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
-        if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd)
-            ReportCorruption(c.info->index, page.number, "the page has too many blocks");
-        const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + at);
-        if (!ivf::HeadIsSound(head, tail.owner, tail.generation))
-            ReportCorruption(c.info->index, page.number, "a block head is damaged");
+        const ivf::BlockHead& head =
+            *ivf::HeadAt(BlockOnPage(c.info->index, c.model->layout, page.bytes, page.number, i));
         use.used += head.used;
         use.live += __builtin_popcount(head.live);
     }
@@ -211,7 +203,7 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
             LockedPage page = LockPage(info->index, at, Access::kExclusive, ScanOwner(entry));
             if (page.tail().ordinal != ordinal)
                 ReportCorruption(info->index, at, "a chain is out of order");
-            VacuumPage(v, entry, page);
+            VacuumPage(v, page);
             at = page.tail().next;
             UnlockPage(page);
         }
