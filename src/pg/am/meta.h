@@ -106,7 +106,7 @@ struct Model {
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
-    RecentBuffers recent;       // of the scan and refine pages
+    RecentPages recent;         // of the scan and refine pages
     int warm_batches;           // so many more batches of rows are not asked for ahead
     double rows_taken;          // by the last finished scan of this backend; < 0: none
 

@@ -47,32 +47,33 @@ std::size_t LockedPage::end() const {
     return reinterpret_cast<PageHeader>(bytes)->pd_lower;
 }
 
-Buffer RecentBuffers::Pin(Relation index, BlockNumber number, MemoryContext context) {
+Buffer RecentPages::Pin(Relation index, BlockNumber number, MemoryContext context) {
     // A pin by the short way does not tell the clock sweep that the page is in use, so one in a few
     // goes the long way.
     constexpr std::uint32_t kLongWayEvery = 16;
-    if (number < count_ && buffers_[number] != InvalidBuffer && ++turn_ % kLongWayEvery != 0 &&
-        ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, buffers_[number])) {
+    if (number < count_ && pages_[number].buffer != InvalidBuffer && ++turn_ % kLongWayEvery != 0 &&
+        ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, pages_[number].buffer)) {
         pgstat_count_buffer_read(index);
         pgstat_count_buffer_hit(index);
-        return buffers_[number];
+        return pages_[number].buffer;
     }
     const Buffer buffer = ReadBuffer(index, number);
     if (BufferIsLocal(buffer)) return buffer;
     if (number >= count_) {
         const BlockNumber count = Max(number + 1, RelationGetNumberOfBlocks(index));
-        buffers_ = static_cast<Buffer*>(
-            buffers_ ? repalloc_huge(buffers_, count * sizeof(Buffer))
-                     : MemoryContextAllocHuge(context, count * sizeof(Buffer)));
-        for (BlockNumber i = count_; i < count; i++) buffers_[i] = InvalidBuffer;
+        pages_ =
+            static_cast<Recent*>(pages_ ? repalloc_huge(pages_, count * sizeof(Recent))
+                                        : MemoryContextAllocHuge(context, count * sizeof(Recent)));
+        for (BlockNumber i = count_; i < count; i++) pages_[i] = {InvalidBuffer, ivf::kNoPage};
         count_ = count;
     }
-    return buffers_[number] = buffer;
+    pages_[number].buffer = buffer;
+    return buffer;
 }
 
-const std::uint8_t* RecentBuffers::Guess(BlockNumber number) const {
-    if (number >= count_ || buffers_[number] == InvalidBuffer) return nullptr;
-    return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(buffers_[number]));
+const std::uint8_t* RecentPages::Guess(BlockNumber number) const {
+    if (number >= count_ || pages_[number].buffer == InvalidBuffer) return nullptr;
+    return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(pages_[number].buffer));
 }
 
 bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,

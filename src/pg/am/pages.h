@@ -28,17 +28,28 @@ struct PageOwner {
     std::uint64_t generation;
 };
 
-// Where a backend last met the pages of an index in shared buffers. To pin a page there spares the
-// look-up in the buffer table, which was half of what a pin costs; a place that is no longer right
-// costs a comparison.
-class RecentBuffers {
+// Where a backend last met the pages of an index in shared buffers, and what came behind them in their
+// chains. To pin a page there spares the look-up in the buffer table, which was half of what a pin costs; to
+// know the next page spares a lock of the one before it. What is no longer right costs a comparison.
+class RecentPages {
   public:
     Buffer Pin(Relation index, BlockNumber number, MemoryContext context);
     // Where the page probably lies, to be prefetched and not to be read; nullptr: unknown.
     const std::uint8_t* Guess(BlockNumber number) const;
+    // The page that probably follows; kNoPage: unknown.
+    BlockNumber Next(BlockNumber number) const {
+        return number < count_ ? pages_[number].next : ivf::kNoPage;
+    }
+    void NoteNext(BlockNumber number, BlockNumber next) {
+        if (number < count_) pages_[number].next = next;
+    }
 
   private:
-    Buffer* buffers_;  // [count_]
+    struct Recent {
+        Buffer buffer;
+        BlockNumber next;
+    };
+    Recent* pages_;  // [count_]
     BlockNumber count_;
     std::uint32_t turn_;
 };
@@ -54,7 +65,7 @@ LockedPage LockPage(Relation index, BlockNumber number, Access access, const Pag
 struct ScanPages {
     Relation index;
     Snapshot snapshot;
-    RecentBuffers* recent;
+    RecentPages* recent;
     MemoryContext recent_context;
 
     bool TryLock(BlockNumber number, const PageOwner& owner, LockedPage& page) const;

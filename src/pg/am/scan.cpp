@@ -61,15 +61,37 @@ bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, Locked
 
 // ---- refine ----
 
-// The refine page with this ordinal, share-locked. What was laid out in one run is found by its number;
-// what came later by following the chain from a page before it. false: the scan is stale.
-bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, BlockNumber from,
+// A page of a refine chain: the how-manieth it is.
+struct RefinePlace {
+    BlockNumber page;
+    std::uint32_t ordinal;
+};
+
+// The page `ordinal` of a refine chain as far as that is known without a look at the pages between it and
+// `from`, which does not lie behind it: by its number in what was laid out in one run, or from earlier looks.
+// kNoPage: it is not.
+BlockNumber GuessRefinePage(const Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
+                            std::uint32_t ordinal) {
+    if (ordinal < entry.refine_contiguous) return entry.refine_first + ordinal;
+    while (from.ordinal < ordinal && from.page != ivf::kNoPage)
+        from = {scan.model->recent.Next(from.page), from.ordinal + 1};
+    return from.page;
+}
+
+// The refine page with this ordinal, share-locked: where it is guessed to be, else by following the chain
+// from `from`. false: the scan is stale.
+bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
                     std::uint32_t ordinal, LockedPage& page) {
     const PageOwner owner = RefineOwner(entry);
-    if (ordinal < entry.refine_contiguous) from = entry.refine_first + ordinal;
-    if (!LockListPage(scan, from, owner, page)) return false;
+    const BlockNumber guess = GuessRefinePage(scan, entry, from, ordinal);
+    if (guess != ivf::kNoPage && guess != from.page && scan.pages.TryLock(guess, owner, page)) {
+        if (page.tail().ordinal == ordinal) return true;
+        UnlockPage(page);
+    }
+    if (!LockListPage(scan, from.page, owner, page)) return false;
     while (page.tail().ordinal < ordinal && page.tail().next != ivf::kNoPage) {
         const BlockNumber next = page.tail().next;
+        scan.model->recent.NoteNext(page.number, next);
         UnlockPage(page);
         CHECK_FOR_INTERRUPTS();
         if (!LockListPage(scan, next, owner, page)) return false;
@@ -79,18 +101,20 @@ bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, BlockNumber from,
     return true;
 }
 
-// Asks the processor for a candidate's refine row, if its place is known: the page on which the block's
-// rows begin, or one of a run.
+// Where the refine rows of a candidate's block begin.
+RefinePlace RefineStart(const ivf::BlockLayout& layout, const Candidate& c) {
+    return {c.refine_page, static_cast<std::uint32_t>(ivf::RefinePosition(layout, c.block, 0) /
+                                                      ivf::kPayloadBytes)};
+}
+
+// Asks the processor for a candidate's refine row, if its place is known.
 void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const ivf::ListEntry& entry = scan.open.items[c.open].entry;
     const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-    const std::uint64_t ordinal = begin / ivf::kPayloadBytes;
-    BlockNumber page = c.refine_page;
-    if (ordinal != ivf::RefinePosition(layout, c.block, 0) / ivf::kPayloadBytes) {
-        if (ordinal >= entry.refine_contiguous) return;
-        page = entry.refine_first + static_cast<BlockNumber>(ordinal);
-    }
+    const BlockNumber page =
+        GuessRefinePage(scan, entry, RefineStart(layout, c),
+                        static_cast<std::uint32_t>(begin / ivf::kPayloadBytes));
     scan.pages.Prefetch(page, ivf::kPayloadAt + begin % ivf::kPayloadBytes,
                         layout.refine_row_bytes);
 }
@@ -116,7 +140,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
 
         if (!(page.bytes && page.tail().owner == entry.list_id && page.tail().ordinal == ordinal)) {
             if (page.bytes) UnlockPage(page);
-            if (!LockRefinePage(scan, entry, c.refine_page, ordinal, page)) break;
+            if (!LockRefinePage(scan, entry, RefineStart(layout, c), ordinal, page)) break;
         }
         const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
         if (offset + row_bytes > ivf::kPayloadBytes) {
@@ -130,9 +154,12 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
                 memcpy(copy + done, page.bytes + ivf::kPayloadAt + offset, n);
                 done += n;
                 if (done == row_bytes) break;
-                const BlockNumber from = page.number;
+                const RefinePlace next = {page.tail().next, ++ordinal};
                 UnlockPage(page);
-                if (!LockRefinePage(scan, entry, from, ++ordinal, page)) break;
+                if (next.page == ivf::kNoPage)
+                    ReportCorruption(scan.pages.index, InvalidBlockNumber,
+                                     "a refine chain ends too early");
+                if (!LockRefinePage(scan, entry, next, ordinal, page)) break;
                 offset = 0;
             }
             if (scan.stale) break;
