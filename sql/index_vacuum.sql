@@ -138,6 +138,50 @@ VACUUM u, x;
 SELECT i, s.* FROM unnest('{u_v,x_v}'::regclass[]) i, pg_temp.state(i) s;
 DROP TABLE u, x;
 
+-- ---- an index that was trained in place is the one that a build makes ----
+
+-- What 40 queries on one list of table t look at, and what they find.
+CREATE FUNCTION pg_temp.looks(OUT text[]) LANGUAGE plpgsql AS $$
+DECLARE
+    query vector;
+    found int[];
+BEGIN
+    $1 := '{}';
+    FOR query IN SELECT v FROM pg_temp.vectors(40, 3, 90001) LOOP
+        found := ARRAY(SELECT id FROM t ORDER BY v <-> query LIMIT 5);
+        $1 := $1 || (SELECT concat_ws(' ', scanned, refined, reranked, found) FROM quantvec_last_scan());
+    END LOOP;
+END
+$$;
+-- of 20,000 rows some pages are sampled, and of these some rows
+SET client_min_messages = warning;
+SET max_parallel_maintenance_workers = 0;
+SET enable_seqscan = off;
+SET quantvec.probes = 1;
+CREATE TABLE t (id int, v vector(3)) WITH (autovacuum_enabled = off);
+CREATE TABLE looks (index text, of_vacuum text[], of_build text[]);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 50);
+INSERT INTO t SELECT * FROM pg_temp.vectors(20000, 3);
+VACUUM t;
+INSERT INTO looks SELECT 'bq', pg_temp.looks();
+REINDEX INDEX t_v;
+UPDATE looks SET of_build = pg_temp.looks() WHERE index = 'bq';
+DROP INDEX t_v;
+DELETE FROM t;
+VACUUM t;
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 50, quantizer = pq, pq_m = 3);
+INSERT INTO t SELECT * FROM pg_temp.vectors(20000, 3);
+VACUUM t;
+INSERT INTO looks SELECT 'pq', pg_temp.looks();
+REINDEX INDEX t_v;
+UPDATE looks SET of_build = pg_temp.looks() WHERE index = 'pq';
+SELECT index, cardinality(of_vacuum) AS queries, of_vacuum = of_build AS same FROM looks;
+DROP TABLE t, looks;
+RESET max_parallel_maintenance_workers;
+RESET enable_seqscan;
+RESET quantvec.probes;
+RESET client_min_messages;
+
 -- ---- a training that cannot be ----
 
 SET client_min_messages = warning;

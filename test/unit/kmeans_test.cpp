@@ -43,9 +43,12 @@ struct Run {
               centroids.data(),
               sums.data(),
               counts.data(),
-              assignment.data(),
-              seed};
-        ivf::Seed(km);
+              assignment.data()};
+        std::vector<std::uint64_t> keys(rows());
+        for (std::size_t i = 0; i < rows(); ++i) keys[i] = ivf::SampleKey(seed << 32 | i);
+        std::vector<std::uint64_t> sorted = keys;
+        std::sort(sorted.begin(), sorted.end());
+        taken = ivf::Seed(km, keys.data(), sorted[lists - 1] + 1);
     }
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -79,6 +82,7 @@ struct Run {
     std::vector<float> samples, centroids, sums;
     std::vector<std::uint32_t> counts, assignment;
     ivf::KMeans km;
+    std::size_t taken;  // first centroids
 };
 
 // `clusters` groups around points that are far from each other; row i is of group i % clusters.
@@ -235,6 +239,7 @@ TEST(KMeansSeedIsARandomSubset) {
     std::set<std::vector<float>> subsets;
     for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
         const Run run(data, 1, kLists, seed);
+        CHECK_EQ(run.taken, kLists);
         const std::set<float> distinct(run.centroids.begin(), run.centroids.end());
         CHECK_EQ(distinct.size(), kLists);
         for (float x : run.centroids) {
@@ -249,6 +254,22 @@ TEST(KMeansSeedIsARandomSubset) {
         CHECK_NEAR(taken[i] / kSeeds, p, 4.5 * std::sqrt(p * (1 - p) / kSeeds));
     }
     CHECK_EQ(subsets.size(), 495);  // all of 12 over 4
+}
+
+// Seed takes those below the limit, and no more than there is room for.
+TEST(KMeansSeedByKeys) {
+    const std::vector<float> data = {10, 20, 30, 40, 50};
+    const std::vector<std::uint64_t> keys = {7, 1, 9, 3, 7};
+    std::vector<float> centroids(4, -1);
+    ivf::KMeans km = {};
+    km.samples = {data.data(), data.size(), 1};
+    km.centroids = centroids.data();
+    km.lists = 4;
+    CHECK_EQ(ivf::Seed(km, keys.data(), 7), 2);
+    CHECK(centroids == (std::vector<float>{20, 40, -1, -1}));
+    km.lists = 3;
+    CHECK_EQ(ivf::Seed(km, keys.data(), 8), 3);
+    CHECK(centroids == (std::vector<float>{10, 20, 40, -1}));
 }
 
 TEST(KMeansSameSeedSameResult) {

@@ -6,29 +6,22 @@
 
 namespace quantvec::ivf {
 
-namespace {
-
-// Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-std::uint64_t SplitMix64(std::uint64_t& state) {
-    std::uint64_t z = (state += 0x9e3779b97f4a7c15u);
+// The output function of SplitMix64, a bijection: Steele, Lea & Flood, "Fast splittable pseudorandom number
+// generators", OOPSLA 2014.
+std::uint64_t SampleKey(std::uint64_t row) {
+    std::uint64_t z = row + 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-}  // namespace
-
-void Seed(KMeans& km) {
+std::size_t Seed(KMeans& km, const std::uint64_t* keys, std::uint64_t limit) {
     const std::size_t n = km.samples.rows, dim = km.samples.cols;
-    // Vitter's selection sampling: every set of k rows is equally likely, in one pass.
-    std::uint64_t state = km.seed;
     std::size_t taken = 0;
-    for (std::size_t i = 0; i < n && taken < km.lists; i++) {
-        if (SplitMix64(state) % (n - i) < km.lists - taken) {
-            std::memcpy(km.centroids + taken * dim, km.samples.row(i), dim * sizeof(float));
-            taken++;
-        }
-    }
+    for (std::size_t i = 0; i < n && taken < km.lists; i++)
+        if (keys[i] < limit)
+            std::memcpy(km.centroids + taken++ * dim, km.samples.row(i), dim * sizeof(float));
+    return taken;
 }
 
 void ClearSums(KMeans& km) {

@@ -56,11 +56,15 @@ struct KMeans {
     float* sums;                // [k, dim]
     std::uint32_t* counts;      // [k]
     std::uint32_t* assignment;  // [n]
-    std::uint64_t seed;
 };
 
-// Distinct random samples become the first centroids.
-void Seed(KMeans& km);
+// A row's key: the same number always, another for each row, and all in a random order. Rows with the
+// smallest keys are a random sample of any rows, whoever takes it and in whatever order he meets them.
+std::uint64_t SampleKey(std::uint64_t row);
+
+// Samples with keys [n] below `limit` become the first centroids, as many as there is room for. Returns
+// how many.
+std::size_t Seed(KMeans& km, const std::uint64_t* keys, std::uint64_t limit);
 
 // In `assignment`: nothing yet.
 inline constexpr std::uint32_t kUnassigned = 0xffffffffu;

@@ -1,7 +1,7 @@
 // ambuild and ambuildempty: sample -> train -> encode and sort -> write.
 //
 //   1 the leader plans: how many lists, how large a sample, how many workers    (build_train.cpp)
-//   2 a sample of rows is centred, rotated, and clustered                       (build_train.cpp)
+//   2 a sample of rows is centred, rotated, and clustered      (build_sample.cpp, build_train.cpp)
 //   3 every row finds its list and is encoded; rows are sorted by list          (build_encode.cpp)
 //   4 the leader writes pages in their order, and logs all of it once           (build_write.cpp)
 //
@@ -116,6 +116,7 @@ std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_
     place(b.decided, 1);  // first: a worker reads there how many lists are planned
     place(b.mean, dim);
     place(b.centroids, lists * b.padded);
+    place(b.sample_limits, team);
     place(b.sampled, team);
     place(b.mean_sums, team * dim);
     place(b.changed, team);

@@ -1,6 +1,6 @@
-// What the files of the build share: build.cpp tells the story, build_train.cpp makes the model,
-// build_lists.cpp finds a row's list, build_encode.cpp sorts encoded rows by list, build_write.cpp
-// writes pages.
+// What the files of the build share: build.cpp tells the story, build_sample.cpp takes the rows to learn
+// from, build_train.cpp makes the model, build_lists.cpp finds a row's list, build_encode.cpp sorts encoded
+// rows by list, build_write.cpp writes pages.
 //
 // Sampling, training and encoding are done by a team (team.h): every participant has a Build of its
 // own and runs the same steps on its own rows. What they share lies in the team's memory.
@@ -33,8 +33,7 @@ struct Decisions {
     std::size_t lists;         // at most
     std::size_t lists_wished;  // as many as options or rows ask for
     std::size_t sample_rows;   // in all
-    BlockNumber blocks;        // of the table
-    BlockNumber sample_pages;  // random ones of them
+    BlockNumber blocks;        // of the table; 0: rows come from elsewhere
     // From the sample.
     std::size_t sampled;
     std::size_t lists_trained;  // as many as the index gets
@@ -69,28 +68,29 @@ struct Build {
 
     // In the team's memory. [team]: one for each participant.
     Decisions* decided;
-    float* mean;                 // [dim]
-    float* centroids;            // [lists, padded]
-    float* group_centroids;      // [groups, padded]
-    std::uint32_t* group_lists;  // [groups + 1] the first list of each
-    float* books;                // pq: codebooks [padded * words]; nullptr: another code
-    float* norms;                // pq: [m * words]
-    float* basis;                // pq: [padded, padded], if there is room (LearnsBasis)
-    std::uint64_t* sampled;      // [team] rows
-    double* mean_sums;           // [team, dim]
-    std::uint64_t* changed;      // [team] samples that changed their list in this pass
-    std::uint64_t* part_rows;    // [team, max(groups, 1)] samples in each group
-    float* sums;                 // [team, lists, padded] of k-means; afterwards:
-    float* tiles;                // all lists' tiles (PackLists)
-    std::uint32_t* sum_counts;   // [team, lists]
-    float* book_sums;            // [team, padded * words]
-    std::uint32_t* book_counts;  // [team, m * words]
-    float* spreads;              // [team] of the codebooks' errors
-    double* heap_tuples;         // [team]
-    double* index_tuples;        // [team]
-    std::uint64_t* list_rows;    // [team, lists]; in the end the first has all
-    double* distances;           // [team, lists] sums of squares; in the end the first has all
-    bool* broken_hot_chain;      // [team]
+    float* mean;                   // [dim]
+    float* centroids;              // [lists, padded]
+    float* group_centroids;        // [groups, padded]
+    std::uint32_t* group_lists;    // [groups + 1] the first list of each
+    float* books;                  // pq: codebooks [padded * words]; nullptr: another code
+    float* norms;                  // pq: [m * words]
+    float* basis;                  // pq: [padded, padded], if there is room (LearnsBasis)
+    std::uint64_t* sample_limits;  // [team] keys below which everybody has all rows
+    std::uint64_t* sampled;        // [team] rows
+    double* mean_sums;             // [team, dim]
+    std::uint64_t* changed;        // [team] samples that changed their list in this pass
+    std::uint64_t* part_rows;      // [team, max(groups, 1)] samples in each group
+    float* sums;                   // [team, lists, padded] of k-means; afterwards:
+    float* tiles;                  // all lists' tiles (PackLists)
+    std::uint32_t* sum_counts;     // [team, lists]
+    float* book_sums;              // [team, padded * words]
+    std::uint32_t* book_counts;    // [team, m * words]
+    float* spreads;                // [team] of the codebooks' errors
+    double* heap_tuples;           // [team]
+    double* index_tuples;          // [team]
+    std::uint64_t* list_rows;      // [team, lists]; in the end the first has all
+    double* distances;             // [team, lists] sums of squares; in the end the first has all
+    bool* broken_hot_chain;        // [team]
 
     Tuplesortstate* sort;
     TupleDesc sort_desc;
@@ -138,6 +138,33 @@ void FindNearest(const Build& b, const float* centroids, std::size_t lists,
 // .. or of the index's. With groups: the nearest in the groups around it.
 void FindLists(const Build& b, ivf::NearestBatch& batch);
 
+// build_sample.cpp
+// A participant's sample.
+struct Sample {
+    float* rows;          // [capacity, padded], raw at first
+    std::uint64_t* keys;  // [capacity]
+    std::size_t capacity;
+    std::size_t size;
+};
+// Rows of it that meet some of the centroids only.
+struct SamplePart {
+    std::size_t begin;
+    std::size_t end;
+    std::size_t first_list;
+    std::size_t lists;
+};
+// Rows of the table that have a vector, from a few of its pages.
+double EstimateRows(Build& b);
+// Takes everybody's part; the leader decides what it is good for.
+void TakeSample(Build& b, Sample& sample);
+// Centres and rotates it.
+void RotateSample(Build& b, Sample& sample);
+// Gives up rows with other keys.
+void KeepBelow(const Build& b, Sample& sample, std::uint64_t limit);
+// Keys below which parts have as many rows as they want lists, the samples of the team taken together.
+void FindKeyLimits(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
+                   std::uint64_t* limits);
+
 // build_train.cpp
 // Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
 // pages and about 40 us, less than choosing lists and losing recall would save.
@@ -146,22 +173,6 @@ inline constexpr double kFlatRows = 5000;
 inline constexpr double kLeastSamplesPerList = 8;
 // Passes of k-means over the sample.
 inline constexpr int kPasses = 8;
-// A participant's sample.
-struct Sample {
-    Build* build;
-    float* rows;           // [capacity, padded], raw
-    std::size_t capacity;  // 0: only count
-    std::size_t size;
-    double seen;
-    pg_prng_state random;
-};
-// The part of participant `me` of n things, if they are dealt out in proportion to the rows that
-// each has, rows[i * stride]: [begin, end). Nobody gets more of them than it has rows, if all have n.
-struct Share {
-    std::size_t begin;
-    std::size_t end;
-};
-Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n);
 // The leader's plan, before there is a team: how many lists and samples, within the budget.
 Decisions PlanTraining(Build& b);
 // Of a plan for an index in use: does the memory suffice for something like what is wished for? If not, how

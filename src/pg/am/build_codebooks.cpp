@@ -131,8 +131,12 @@ void TrainCodebooks(Build& b, Sample& sample) {
         b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, spec.padded_dim});
         return;
     }
-    const Share enough = ShareOf(b, b.sampled, 1, kSamplesPerWord * words);
-    sample.size = Min(sample.size, enough.end - enough.begin);
+    if (kSamplesPerWord * words < b.decided->sampled) {
+        const SamplePart enough = {0, sample.size, 0, kSamplesPerWord * words};
+        std::uint64_t limit;
+        FindKeyLimits(b, sample, &enough, 1, &limit);
+        KeepBelow(b, sample, limit);
+    }
     TakeResiduals(b, sample);
     Meet(b.team);
     if (Leads(b)) b.decided->has_basis = LearnsBasis(b) && LearnBasis(b, sample);

@@ -1,8 +1,8 @@
 // The model of an index that is being built: how many lists, mean, centroids, codebooks.
 //
 //   1 a few pages of the table tell how many rows there are, hence how many lists to make
-//   2 a sample of rows, each participant's from pages of its own, is centred, rotated, and clustered
-//   3 pq: what the lists leave of the sample gets codewords
+//   2 a sample of rows (build_sample.cpp) is centred, rotated, and clustered
+//   3 pq: what the lists leave of the sample gets codewords (build_codebooks.cpp)
 //
 // Each participant keeps its part of the sample in its own memory. What is shared is small: a pass
 // of k-means leaves sums and counts of each participant, which the leader adds up.
@@ -10,9 +10,7 @@
 
 #include "core/kernels/kernels.h"
 #include "core/quant/pq.h"
-#include "core/quant/rotation.h"
 #include "pg/am/build.h"
-#include "pg/am/retrain.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -36,76 +34,11 @@ constexpr double kLeastSamples = 100;
 // Rows for the stored mean, which is all that a flat list needs.
 constexpr double kSamplesForMean = 10000;
 
-constexpr std::uint64_t kSeed = 0x71766563;
-
 // A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much of
 // the sample may be given up for the sums of more participants.
 constexpr BlockNumber kPagesPerParticipant = 32;
 constexpr std::size_t kBudgetPerParticipant = 8 * 1024 * 1024;
 constexpr double kSampleKept = 0.75;
-
-// Pages looked at to learn how many rows a page of the table has.
-constexpr BlockNumber kDensityPages = 200;
-
-// ---- the sample ----
-
-// The value as the index sees it: for cosine of unit length. false: not indexed.
-bool RawRow(const Build& b, ConstFloatSpan values, float* out) {
-    if (static_cast<int>(values.size()) != b.dim)
-        CheckExpectedDim(b.dim, static_cast<int>(values.size()));
-    float scale = 1;
-    if (b.opclass->metric == Metric::kCosine) {
-        const float norm =
-            std::sqrt(kernels::Active().ordered_dot(values.data(), values.data(), values.size()));
-        if (!(norm > 0) || !std::isfinite(norm)) return false;
-        scale = 1 / norm;
-    }
-    for (std::size_t i = 0; i < values.size(); i++) out[i] = values[i] * scale;
-    return true;
-}
-
-void SampleRow(Relation, ItemPointer, Datum* values, bool* isnull, bool, void* arg) {
-    auto* s = static_cast<Sample*>(arg);
-    if (isnull[0]) return;
-    s->seen++;
-    if (s->capacity == 0) return;
-    // Reservoir sampling, Vitter 1985, algorithm R.
-    std::size_t at = s->size;
-    if (at == s->capacity) {
-        const auto n = static_cast<std::uint64_t>(s->seen);
-        at = pg_prng_uint64_range(&s->random, 0, n - 1);
-        if (at >= s->capacity) return;
-    }
-    MemoryContext old = MemoryContextSwitchTo(s->build->row_context);
-    const bool taken =
-        RawRow(*s->build, s->build->opclass->values(values[0]), s->rows + at * s->build->padded);
-    MemoryContextSwitchTo(old);
-    MemoryContextReset(s->build->row_context);
-    if (taken && at == s->size) s->size++;
-}
-
-// Scans the pages of this participant among `pages` random ones of a table of `total`, in their
-// order.
-void ScanRandomPages(Build& b, BlockNumber total, BlockNumber pages, int me, int team,
-                     Sample& sample) {
-    BlockSamplerData sampler;
-    BlockSampler_Init(&sampler, total, static_cast<int>(Min(pages, total)), kSeed);
-    for (int i = 0; BlockSampler_HasMore(&sampler); i = (i + 1) % team) {
-        CHECK_FOR_INTERRUPTS();
-        const BlockNumber page = BlockSampler_Next(&sampler);
-        if (i == me)
-            table_index_build_range_scan(b.heap, b.index, b.info, false, true, false, page, 1,
-                                         SampleRow, &sample, nullptr);
-    }
-}
-
-double EstimateRows(Build& b, BlockNumber total) {
-    if (total == 0) return 0;
-    Sample count = {};
-    count.build = &b;
-    ScanRandomPages(b, total, kDensityPages, 0, 1, count);
-    return count.seen / Min(kDensityPages, total) * total;
-}
 
 // ---- how many lists ----
 
@@ -125,7 +58,9 @@ double TrainingBytes(Build& b, int team, double samples, double lists) {
     const auto n = static_cast<std::size_t>(team);
     const auto fixed = static_cast<double>(MapMemory(b, n, 0, nullptr));
     const auto thousand = static_cast<double>(MapMemory(b, n, 1000, nullptr));
-    const auto row = static_cast<double>(b.padded * sizeof(float) + sizeof(std::uint32_t));
+    // Vector, key and the list it is in; or its place in the heap of keys.
+    const auto row = static_cast<double>(b.padded * sizeof(float) + sizeof(std::uint64_t) +
+                                         sizeof(std::uint32_t));
     const auto tile = static_cast<double>(ivf::TileFloats(b.padded) * sizeof(float));
     // The leader finds the basis in a matrix of its own.
     const auto matrix =
@@ -153,103 +88,10 @@ double SamplesWanted(const Build& b, double rows, double lists) {
     return Min(wanted, rows);
 }
 
-// ---- sample and mean ----
-
-// As many of the source's rows as there is room for, each set of them with the same probability: Knuth,
-// The Art of Computer Programming 2, 3.4.2, algorithm S.
-void SampleSource(Build& b, Sample& sample) {
-    RewindRows(*b.rows);
-    std::uint64_t pointer, left = b.rows->count;
-    for (; sample.size < sample.capacity && NextRow(*b.rows, &pointer); left--) {
-        if (pg_prng_uint64_range(&sample.random, 0, left - 1) >= sample.capacity - sample.size)
-            continue;
-        vacuum_delay_point();
-        ConstFloatSpan values;
-        if (ReadRow(b.rows->reader, pointer, &values) &&
-            RawRow(b, values, sample.rows + sample.size * b.padded))
-            sample.size++;
-    }
-}
-
-// This participant's part of the sample.
-void TakeSample(Build& b, Sample& sample) {
-    const Decisions& d = *b.decided;
-    if (d.rows_estimated <= 0) return;
-    const auto team = static_cast<std::size_t>(b.team.size);
-    sample.capacity = (d.sample_rows + team - 1) / team;
-    sample.rows = static_cast<float*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, sample.capacity * b.padded * sizeof(float)));
-    pg_prng_seed(&sample.random, kSeed + static_cast<std::uint64_t>(b.team.me));
-    if (b.rows) return SampleSource(b, sample);
-    ScanRandomPages(b, d.blocks, d.sample_pages, b.team.me, b.team.size, sample);
-}
-
-// The leader has the sums of all: it decides.
-void DecideFromSample(Build& b) {
-    Decisions& d = *b.decided;
-    const auto dim = static_cast<std::size_t>(b.dim);
-    for (int i = 0; i < b.team.size; i++) d.sampled += b.sampled[i];
-    for (std::size_t j = 0; j < dim; j++) {
-        double sum = 0;
-        for (int i = 0; i < b.team.size; i++)
-            sum += b.mean_sums[static_cast<std::size_t>(i) * dim + j];
-        const auto mean = static_cast<float>(d.sampled ? sum / static_cast<double>(d.sampled) : 0);
-        // Rows beyond the float range would make every code useless; they are centred on nothing.
-        b.mean[j] = std::isfinite(mean) ? mean : 0;
-    }
-    d.lists_trained = Max(Min(d.lists, d.sampled), std::size_t{1});
-    const bool too_few = d.rows_estimated < kFlatRows && b.options.lists == 0;
-    d.trained = d.sampled > 0 && !too_few;
-    // Only when somebody creates an index: TRUNCATE and the like build it again as well.
-    const bool created =
-        b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
-    if (!d.trained && created)
-        ereport(NOTICE,
-                (errmsg("quantvec index \"%s\" created with little data",
-                        RelationGetRelationName(b.index)),
-                 errdetail("It keeps its rows in one list, and a scan reads all of it."),
-                 errhint("VACUUM, autovacuum included, trains it once the table has %.0f rows.",
-                         TrainingDueAt(b.index, {}))));
-}
-
-void AgreeOnSample(Build& b, const Sample& sample) {
-    const auto dim = static_cast<std::size_t>(b.dim);
-    double* sums = b.mean_sums + static_cast<std::size_t>(b.team.me) * dim;
-    for (std::size_t i = 0; i < sample.size; i++) {
-        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        const float* row = sample.rows + i * b.padded;
-        for (std::size_t j = 0; j < dim; j++) sums[j] += static_cast<double>(row[j]);
-    }
-    b.sampled[b.team.me] = sample.size;
-    Meet(b.team);
-    if (Leads(b)) DecideFromSample(b);
-    Meet(b.team);
-    b.lists = b.decided->lists_trained;
-    b.trained = b.decided->trained;
-}
-
-void RotateSample(Build& b, Sample& sample) {
-    for (std::size_t i = 0; i < sample.size; i++) {
-        if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
-        float* row = sample.rows + i * b.padded;
-        for (int j = 0; j < b.dim; j++) row[j] -= b.mean[j];
-        for (std::size_t j = static_cast<std::size_t>(b.dim); j < b.padded; j++) row[j] = 0;
-        quant::Rotate({b.model.signs, quant::RotationBytes(b.padded)}, {row, b.padded});
-    }
-}
-
 // ---- lists ----
 
-// Samples that meet some of the centroids only, those of their group.
-struct Part {
-    std::size_t begin;  // rows of this participant's sample
-    std::size_t end;
-    std::size_t first_list;
-    std::size_t lists;
-};
-
 // k-means of one part, of `centroids` and this participant's sums.
-ivf::KMeans MeansOf(const Build& b, const Sample& sample, const Part& part, float* centroids,
+ivf::KMeans MeansOf(const Build& b, const Sample& sample, const SamplePart& part, float* centroids,
                     std::uint32_t* assignment) {
     const auto me = static_cast<std::size_t>(b.team.me);
     const std::size_t mine = me * b.lists + part.first_list;
@@ -260,7 +102,6 @@ ivf::KMeans MeansOf(const Build& b, const Sample& sample, const Part& part, floa
     km.sums = b.sums + mine * b.padded;
     km.counts = b.sum_counts + mine;
     km.assignment = assignment + part.begin;
-    km.seed = kSeed + me;
     return km;
 }
 
@@ -276,20 +117,30 @@ void MoveCentroids(const Build& b, ivf::KMeans& km) {
     ivf::Update(km);
 }
 
-// Every part's first centroids.
-void SeedParts(Build& b, const Sample& sample, const Part* parts, std::size_t count,
+// Every part's first centroids: the samples with the smallest keys.
+void SeedParts(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                float* centroids, std::uint32_t* assignment) {
-    std::uint64_t* rows = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
-    for (std::size_t p = 0; p < count; p++) rows[p] = parts[p].end - parts[p].begin;
+    auto* limits = static_cast<std::uint64_t*>(palloc(count * sizeof(std::uint64_t)));
+    FindKeyLimits(b, sample, parts, count, limits);
+    std::uint64_t* mine = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
+    for (std::size_t p = 0; p < count; p++) {
+        CHECK_FOR_INTERRUPTS();
+        mine[p] = 0;
+        for (std::size_t i = parts[p].begin; i < parts[p].end; i++)
+            mine[p] += sample.keys[i] < limits[p];
+    }
     Meet(b.team);
     for (std::size_t p = 0; p < count; p++) {
         CHECK_FOR_INTERRUPTS();
         ivf::KMeans km = MeansOf(b, sample, parts[p], centroids, assignment);
-        const Share mine = ShareOf(b, b.part_rows + p, count, km.lists);
-        km.lists = mine.end - mine.begin;
-        km.centroids += mine.begin * b.padded;
-        ivf::Seed(km);
+        std::size_t before = 0;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(b.team.me); i++)
+            before += b.part_rows[i * count + p];
+        km.centroids += before * b.padded;
+        km.lists -= before;
+        ivf::Seed(km, sample.keys + parts[p].begin, limits[p]);
     }
+    pfree(limits);
 }
 
 // The samples of one k-means to their nearest centroids; returns how many went elsewhere. `whole`:
@@ -315,12 +166,12 @@ std::uint64_t TakeSamples(const Build& b, ivf::KMeans& km, bool whole, std::size
 // over that part alone, which has the whole sample and all lists, and whose centroids move by parts
 // nevertheless. Leaves in `assignment` the list of each sample, counted within its part, as of the
 // last pass.
-void RunPasses(Build& b, const Sample& sample, const Part* parts, std::size_t count,
-               const Part* all, int passes, float* centroids, std::uint32_t* assignment) {
+void RunPasses(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
+               const SamplePart* all, int passes, float* centroids, std::uint32_t* assignment) {
     const int me = b.team.me;
     const std::size_t rows_at_once = all ? kGroupedBatchRows : kBatchRows;
     ivf::NearestBatch batch = AllocateBatch(b, rows_at_once);
-    const auto means_of = [&](const Part& part) {
+    const auto means_of = [&](const SamplePart& part) {
         return MeansOf(b, sample, part, centroids, assignment);
     };
     for (std::size_t i = 0; i < sample.size; i++) assignment[i] = ivf::kUnassigned;
@@ -370,6 +221,9 @@ void SortByGroup(Build& b, Sample& sample, std::uint32_t* group, std::size_t gro
             memcpy(b.workspace, x, b.padded * sizeof(float));
             memcpy(x, y, b.padded * sizeof(float));
             memcpy(y, b.workspace, b.padded * sizeof(float));
+            const std::uint64_t key = sample.keys[i];
+            sample.keys[i] = sample.keys[to];
+            sample.keys[to] = key;
             group[i] = group[to];
             group[to] = static_cast<std::uint32_t>(to);
         }
@@ -412,7 +266,7 @@ void ShareLists(Build& b, std::size_t groups) {
 // Many lists: the sample is divided into groups first, then each group into lists. At the end
 // samples may go to lists of other groups as well, which mends the groups' borders.
 void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* assignment) {
-    const Part top = {0, sample.size, 0, groups};
+    const SamplePart top = {0, sample.size, 0, groups};
     SeedParts(b, sample, &top, 1, b.group_centroids, assignment);
     RunPasses(b, sample, &top, 1, nullptr, kPasses, b.group_centroids, assignment);
 
@@ -426,13 +280,13 @@ void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* as
         b.decided->groups = groups;
     }
     Meet(b.team);
-    auto* parts = static_cast<Part*>(palloc(groups * sizeof(Part)));
+    auto* parts = static_cast<SamplePart*>(palloc(groups * sizeof(SamplePart)));
     for (std::size_t g = 0; g < groups; g++)
         parts[g] = {begin[g], begin[g + 1], b.group_lists[g],
                     b.group_lists[g + 1] - b.group_lists[g]};
     SeedParts(b, sample, parts, groups, b.centroids, assignment);
     RunPasses(b, sample, parts, groups, nullptr, kPasses, b.centroids, assignment);
-    const Part whole = {0, sample.size, 0, b.lists};
+    const SamplePart whole = {0, sample.size, 0, b.lists};
     RunPasses(b, sample, parts, groups, &whole, kBorderPasses, b.centroids, assignment);
     pfree(parts);
     pfree(begin);
@@ -445,7 +299,7 @@ void TrainLists(Build& b, Sample& sample) {
     if (groups > 0) {
         TrainGroups(b, sample, groups, assignment);
     } else {
-        const Part whole = {0, sample.size, 0, b.lists};
+        const SamplePart whole = {0, sample.size, 0, b.lists};
         SeedParts(b, sample, &whole, 1, b.centroids, assignment);
         RunPasses(b, sample, &whole, 1, nullptr, kPasses, b.centroids, assignment);
     }
@@ -455,25 +309,13 @@ void TrainLists(Build& b, Sample& sample) {
 
 }  // namespace
 
-Share ShareOf(const Build& b, const std::uint64_t* rows, std::size_t stride, std::size_t n) {
-    std::uint64_t before = 0, all = 0;
-    for (int i = 0; i < b.team.size; i++) {
-        const std::uint64_t have = rows[static_cast<std::size_t>(i) * stride];
-        if (i < b.team.me) before += have;
-        all += have;
-    }
-    if (all == 0) return {0, 0};
-    const std::uint64_t mine = rows[static_cast<std::size_t>(b.team.me) * stride];
-    return {n * before / all, n * (before + mine) / all};
-}
-
 Decisions PlanTraining(Build& b) {
     Decisions d = {};
     if (b.rows) {
         d.rows_estimated = static_cast<double>(b.rows->count);
     } else {
         d.blocks = RelationGetNumberOfBlocks(b.heap);
-        d.rows_estimated = EstimateRows(b, d.blocks);
+        d.rows_estimated = EstimateRows(b);
     }
     const double rows = std::ceil(d.rows_estimated);
     d.lists =
@@ -501,11 +343,6 @@ Decisions PlanTraining(Build& b) {
     const auto lists = static_cast<double>(d.lists);
     const double samples = SamplesWithin(b, 1, lists, SamplesWanted(b, rows, lists));
     d.sample_rows = static_cast<std::size_t>(samples);
-    if (d.blocks > 0) {
-        const double density = Max(d.rows_estimated / d.blocks, 1e-6);
-        d.sample_pages = static_cast<BlockNumber>(
-            Min(1 + 1.2 * samples / density, static_cast<double>(d.blocks)));
-    }
     return d;
 }
 
@@ -546,9 +383,7 @@ int AffordableWorkers(Build& b, Decisions& d) {
 
 void Train(Build& b) {
     Sample sample = {};
-    sample.build = &b;
     TakeSample(b, sample);
-    AgreeOnSample(b, sample);
     const bool pq = b.layout.spec.kind == quant::Kind::kPq;
     if (b.lists > 1 || pq) {
         Phase(b, kPhaseTrain);
@@ -556,7 +391,10 @@ void Train(Build& b) {
         if (b.lists > 1) TrainLists(b, sample);
         if (pq) TrainCodebooks(b, sample);
     }
-    if (sample.rows) pfree(sample.rows);
+    if (sample.rows) {
+        pfree(sample.rows);
+        pfree(sample.keys);
+    }
 }
 
 }  // namespace quantvec::pg
