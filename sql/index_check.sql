@@ -210,6 +210,8 @@ CREATE FUNCTION fails(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$ 
 CREATE INDEX CONCURRENTLY p_bad ON p_1 USING quantvec ((fails(v)::vector(3)));
 SELECT * FROM quantvec_check('p_bad', true);
 \echo :LAST_ERROR_SQLSTATE
+-- no check shows as one that goes on
+SELECT count(*) FROM pg_stat_progress_create_index WHERE pid = pg_backend_pid();
 
 DROP TABLE t, theirs, u, x, huge, p;
 DROP FUNCTION who, fails;

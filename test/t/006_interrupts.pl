@@ -183,8 +183,11 @@ for my $code ("quantizer = 'bq', bits = 1", "quantizer = 'bq', bits = 4", "quant
             cancelled("$code, $scan, rerank = $rerank", sub { start_sql($node, @sql) }, "SELECT cancel_after('victim', $after)");
         }
     }
-    cancelled("$code, quantvec_check", sub { start_sql($node, "/* victim */ SELECT quantvec_check('i', true)") },
-        "SELECT cancel_after('victim', 20 * {late})");
+    for my $phase ('scanning index', 'scanning table')
+    {
+        cancelled("$code, quantvec_check, $phase", sub { start_sql($node, "SELECT quantvec_check('i', true)") },
+            "SELECT test_at_phase('pg_stat_progress_create_index', 'index validation: $phase', 5 * {late})");
+    }
     answers_are_exact($node, 't', $dim, "$code: scans after cancelled scans");
 
     cancelled("$code, inserts",

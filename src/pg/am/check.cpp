@@ -75,6 +75,22 @@ Snapshot TakeSnapshot(const Check& c) {
     return snapshot;
 }
 
+// Shows the check in pg_stat_progress_create_index, whose phases of index validation are those of a
+// check: an extension has no view of its own. `command` is NULL there. An ERROR ends it.
+void BeginProgress(const Check& c) {
+    pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(c.table));
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(c.index));
+    pgstat_progress_update_param(PROGRESS_CREATEIDX_ACCESS_METHOD_OID, c.index->rd_rel->relam);
+}
+
+// `blocks`: to be read in this phase.
+void BeginPhase(int phase, BlockNumber blocks, BlockNumber done) {
+    const int params[] = {PROGRESS_CREATEIDX_PHASE, PROGRESS_SCAN_BLOCKS_TOTAL,
+                          PROGRESS_SCAN_BLOCKS_DONE};
+    const std::int64_t values[] = {phase, blocks, done};
+    pgstat_progress_update_multi_param(lengthof(params), params, values);
+}
+
 void Measure(Check& c) {
     c.pages = c.first_pages = RelationGetNumberOfBlocks(c.index);
     c.table_pages = RelationGetNumberOfBlocks(c.table);
@@ -105,11 +121,17 @@ CheckCounts GoRound(Check& c, Snapshot snapshot) {
         c.to = kNoPointer;
         c.row_count = 0;
         c.counts = {};
+        c.pages_read = c.model_pages;
+        BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, c.pages_read);
         WalkPages(c);
+        BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_SORT, 0, 0);
         SortSeenRows(c);
         if (first) found = c.counts;
         first = false;
-        if (c.with_table) CheckTable(c, snapshot);
+        if (c.with_table) {
+            BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_TABLESCAN, 0, 0);
+            CheckTable(c, snapshot);
+        }
         table_rows += c.counts.table_rows;
     }
     found.table_rows = table_rows;
@@ -138,9 +160,13 @@ QV_SQL_FUNCTION(quantvec_check) {
     MemoryContext old = MemoryContextSwitchTo(context);
     Snapshot snapshot = c.with_table ? TakeSnapshot(c) : nullptr;
     Measure(c);
+    BeginProgress(c);
+    BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, 0);
     CheckModel(c);
+    c.model_pages = c.pages_read;
     AllocateRows(c);
     const CheckCounts found = GoRound(c, snapshot);
+    pgstat_progress_end_command();
     if (snapshot) UnregisterSnapshot(snapshot);
     MemoryContextSwitchTo(old);
     MemoryContextDelete(context);

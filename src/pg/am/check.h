@@ -35,6 +35,8 @@ struct Check {
 
     BlockNumber first_pages;  // of the index when the check began; later ones are not judged
     std::uint8_t* reached;    // [first_pages] bits: some chain has the page
+    BlockNumber pages_read;   // in this round
+    BlockNumber model_pages;  // of these metapage, model and directory, which are read once
 
     // Rows [from, to) of this round, at most as many as fit the memory: when there are more, `to`
     // falls, and another round takes the others.
@@ -45,6 +47,12 @@ struct Check {
 
 inline bool Reached(const Check& c, BlockNumber number) {
     return c.reached[number / 8] >> (number % 8) & 1;
+}
+
+// For the progress view: one more page of the index was read.
+inline void ShowPage(Check& c) {
+    c.pages_read++;
+    pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, Min(c.pages_read, c.first_pages));
 }
 
 // A page, copied under a share lock.

@@ -400,6 +400,7 @@ void CountPages(Check& c) {
     for (BlockNumber number = 0; number < c.first_pages; number++) {
         if (Reached(c, number)) continue;
         CHECK_FOR_INTERRUPTS();
+        ShowPage(c);
         LockedPage page;
         if (!LockAnyPage(c.index, number, page)) {
             c.counts.free_pages++;
@@ -428,6 +429,7 @@ void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_
     memcpy(page.block.data, locked.bytes, BLCKSZ);
     UnlockPage(locked);
     page.number = number;
+    ShowPage(c);
     CheckFrame(c, page);
     if (page.tail().ordinal != ordinal)
         ReportCorruption(c.index, number, "a chain is out of order");
