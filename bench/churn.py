@@ -20,7 +20,10 @@ index has the same churn, for its share of the WAL. The rows that move are the s
 
 WAL is that of table, TOAST and index. A checkpoint comes before each round, so every page that the round touches
 brings one image; VACUUM finds most pages touched already. A speed is the best of --repeats runs of all queries, timed
-as in search.py; rows scanned, refined and reranked are means of quantvec_last_scan over 200 queries."""
+as in search.py; rows scanned, refined and reranked are means of quantvec_last_scan over 200 queries.
+
+Before the first round the same rows go to a table whose index was created when it was empty, and VACUUM trains that;
+it is searched turn by turn with the index that was built."""
 
 import argparse
 import os
@@ -135,6 +138,22 @@ def rebuild(data, engine, point, probes, options):
     psql(f"DROP TABLE {twin.table}; TRUNCATE base", engine.database)
 
 
+def trained_in_place(data, engine, probes, options):
+    """An index that was there before the rows and was trained by VACUUM: its Point, with the one of the index that was
+    built on them as the fresh one."""
+    twin, database = replace(engine, name=f"{engine.name} in place", table=f"{engine.table}_in_place"), engine.database
+    table, point = twin.table, Point(0, fresh=Point(0))
+    psql(f"""CREATE TABLE {table} (LIKE base); CREATE INDEX {table}_idx ON {table} USING {twin.index};
+        INSERT INTO {table} SELECT * FROM base ORDER BY id""", database)
+    point.vacuum_s = sum(timed_ms(psql(f"\\timing on\nVACUUM {table};", database))) / 1000
+    psql(f"ANALYZE {table}", database)
+    prewarm(table, database)
+    look(data, [(twin, point), (engine, point.fresh)], probes, options)
+    say(f"{data.name}: {twin.name}: {told_point(point)}")
+    psql(f"DROP TABLE {table}", database)
+    return point
+
+
 def enough_probes(data, engine, options):
     """The least value of the setting that reaches RECALL."""
     low, high = (options.k if engine.setting == "hnsw.ef_search" else 1), engine.values[-1]
@@ -185,7 +204,7 @@ def run(data, head, options):
     """All rounds of a set. Returns lines of the report; head are those that stand above all sets."""
     data, churn, near, running, skipped = prepare(data, options)
     notes = told(running)
-    probes, points = {}, {}
+    probes, points, trained = {}, {}, {}
     for engine in running:
         points[engine.name] = [Point(0)]
         if engine.index:
@@ -193,6 +212,8 @@ def run(data, head, options):
             probes[engine.name] = enough_probes(data, engine, options)
             look(data, [(engine, points[engine.name][0])], probes[engine.name], options)
             say(f"{data.name}: {engine.name}: {told_point(points[engine.name][0])}")
+            if engine.extension == "quantvec":
+                trained[engine.name] = trained_in_place(data, engine, probes[engine.name], options)
         else:
             make_table(data, engine)
     for number in range(1, options.rounds + 1):
@@ -215,7 +236,7 @@ def run(data, head, options):
     fewer = [e.name for e in running if last_round(e, options) < options.rounds]
     if fewer:
         notes.append(f"{options.peer_rounds} rounds instead of {options.rounds} for {' and '.join(fewer)}")
-    return report(data, running, probes, points, [*notes, *skipped], head, options)
+    return report(data, running, probes, points, trained, [*notes, *skipped], head, options)
 
 
 def last_round(engine, options):
@@ -229,13 +250,13 @@ def told_point(point):
 
 # ---- the report ----
 
-def report(data, running, probes, points, notes, head, options):
+def report(data, running, probes, points, trained, notes, head, options):
     indexed = [e for e in running if e.index]
     picture = options.results and f"{os.path.splitext(options.results)[0]}-{data.name}.svg"
     lines = [f"## {data.title()}", "", *[f"- {note}" for note in notes], ""]
     if picture and plot(data, indexed, points, [*head, *notes], picture):
         lines += [f"![rounds of churn]({os.path.basename(picture)})", ""]
-    lines += ["Beside an index built anew on the same rows (now / anew = ratio):", "", *fresh_table(indexed, points), ""]
+    lines += ["Beside an index built anew on the same rows (now / anew = ratio):", "", *fresh_table(indexed, points, trained), ""]
     for engine in running:
         setting = f", {engine.setting} = {probes[engine.name]}" if engine.index else ""
         lines += [f"### {engine.name}{setting}", "", *round_table(engine, points[engine.name]), ""]
@@ -250,12 +271,13 @@ def ratio(now, anew, places):
     return f"{now:.{places}f} / {anew:.{places}f} = {now / anew:.3f}" if anew else "-"
 
 
-def fresh_table(indexed, points):
+def fresh_table(indexed, points, trained):
     lines = [f"| engine | churn | index MiB | recall | QPS | {' | '.join(COUNTERS)} |", "|---" * 8 + "|"]
     for engine in indexed:
-        for point in points[engine.name]:
+        in_place = [("trained in place", trained[engine.name])] if engine.name in trained else []
+        for what, point in in_place + [(churned(point), point) for point in points[engine.name]]:
             if point.fresh:
-                cells = [engine.name, churned(point), ratio(point.mib, point.fresh.mib, 1),
+                cells = [engine.name, what, ratio(point.mib, point.fresh.mib, 1),
                          ratio(point.recall, point.fresh.recall, 4), ratio(point.qps, point.fresh.qps, 0)]
                 cells += ([ratio(*pair, 1) for pair in zip(point.counters, point.fresh.counters)] if point.counters
                           else ["-"] * len(COUNTERS))

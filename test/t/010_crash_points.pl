@@ -119,7 +119,7 @@ sub survives
 
 # [fill, held while rows come in, [point, ...]]
 my $vacuum = 'VACUUM (INDEX_CLEANUP on, TRUNCATE off)';
-my @append = qw(append_publish append_publish:20);
+my @append = qw(append_publish append_publish:8);
 my %more_append = (bq4 => [qw(append_refined append_refined:33)], sq8 => [qw(append_extended append_behind append_behind:6)], pq => []);
 my @cases = (
     [ 'compaction', \&fill_for_compaction, undef, [
