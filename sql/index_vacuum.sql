@@ -182,6 +182,18 @@ RESET enable_seqscan;
 RESET quantvec.probes;
 RESET client_min_messages;
 
+-- ---- a file that is much too large ----
+
+CREATE TABLE t (id int, v vector(512)) WITH (autovacuum_enabled = off);
+INSERT INTO t SELECT * FROM pg_temp.vectors(3000, 512);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = sq8, lists = 10);
+DELETE FROM t WHERE id % 10 > 0;
+VACUUM t;
+SELECT advice ~ '^REINDEX, if space counts: 8\d % of the file' AS advised FROM quantvec_index_info('t_v');
+REINDEX INDEX t_v;
+SELECT advice FROM quantvec_index_info('t_v');
+DROP TABLE t;
+
 -- ---- a training that cannot be ----
 
 SET client_min_messages = warning;

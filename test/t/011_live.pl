@@ -333,7 +333,7 @@ for my $table (@names)
 
 # ---- size ----
 
-# A list is written anew when 15 % of its slots are dead, which makes 1.18, or a round later 1.3 at most; the new
+# A list is written anew when 10 % of its slots are dead, which makes 1.11, or a round later 1.23 at most; the new
 # chain of the longest list comes on top, and pages that are not full. Which rows go is given, and so is the size.
 my $rows = 12000;
 $node->safe_psql('postgres', "CREATE TABLE source AS SELECT i AS n, test_vector(i, 96) AS v FROM generate_series(1, $rows) AS i");
