@@ -13,10 +13,11 @@ anew. The table starts with four fifths of the set, drawn at random; an index is
     measures  recall against exact search over the rows that are now in the table, and queries per second
 
 Ten rounds are 100 % churn. Probes (or hnsw.ef_search) are the least that gave recall .95 on the first index, and
-stay. Every --every rounds, and after the last, the same rows are copied to a second table in the order in which they
-lie, an index is built there, and both are searched turn by turn: the ratios say what a REINDEX would bring. (In the
-order of their ids near rows would lie near each other on wordnet, which serves a rerank from the table.) A table without
-index has the same churn, for its share of the WAL. The rows that move are the same for all engines.
+stay. Every --every rounds, and after the last, the same rows are copied to a second table in a random order, an index
+is built there, and both are searched turn by turn; --anew times, as each order gives k-means another start. The ratios
+to the mean of these indexes say what a REINDEX would bring, and their range what it would leave to chance. (In the order
+of their ids near rows would lie near each other on wordnet, which serves a rerank from the table.) A table without index
+has the same churn, for its share of the WAL. The rows that move are the same for all engines.
 
 WAL is that of table, TOAST and index. A checkpoint comes before each round, so every page that the round touches
 brings one image; VACUUM finds most pages touched already. A speed is the best of --repeats runs of all queries, timed
@@ -29,9 +30,10 @@ import argparse
 import os
 import random
 import shlex
+import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from report import machine, plotter, publish, save_plot, source_tree
 from search import (DATABASES, Engine, available, build, exact, known_sets, make_databases, make_table, measure,
@@ -79,7 +81,7 @@ class Point:
     qps: float = 0
     dead: float = None  # share of dead rows in the index
     counters: list = None
-    fresh: object = None  # the Point of the index built anew
+    fresh: list = field(default_factory=list)  # Points of indexes built anew
 
 
 def send(table, ids, database):
@@ -129,26 +131,34 @@ def look(data, points, probes, options):
 
 
 def rebuild(data, engine, point, probes, options):
-    """An index on a copy of the rows, beside which the point is measured once more."""
+    """Indexes on copies of the rows, beside each of which the point is measured once more."""
     psql(f"TRUNCATE base; INSERT INTO base SELECT * FROM {engine.table}", engine.database)
-    twin, point.fresh = replace(engine, name=f"{engine.name} anew"), Point(point.round)
-    build(data, twin, options, order="")
-    prewarm(engine.table, engine.database)
-    look(data, [(engine, point), (twin, point.fresh)], probes, options)
-    psql(f"DROP TABLE {twin.table}; TRUNCATE base", engine.database)
+    turns = []
+    for number in range(options.anew):
+        twin, fresh = replace(engine, name=f"{engine.name} anew"), Point(point.round)
+        build(data, twin, options, order=f"ORDER BY hashint4extended(id, {number})")
+        prewarm(engine.table, engine.database)
+        turns.append(replace(point))
+        look(data, [(engine, turns[-1]), (twin, fresh)], probes, options)
+        psql(f"DROP TABLE {twin.table}", engine.database)
+        point.fresh.append(fresh)
+    psql("TRUNCATE base", engine.database)
+    last = turns[-1]
+    point.recall, point.mib, point.counters, point.dead = last.recall, last.mib, last.counters, last.dead
+    point.qps = statistics.mean(turn.qps for turn in turns)
 
 
 def trained_in_place(data, engine, probes, options):
     """An index that was there before the rows and was trained by VACUUM: its Point, with the one of the index that was
     built on them as the fresh one."""
     twin, database = replace(engine, name=f"{engine.name} in place", table=f"{engine.table}_in_place"), engine.database
-    table, point = twin.table, Point(0, fresh=Point(0))
+    table, point = twin.table, Point(0, fresh=[Point(0)])
     psql(f"""CREATE TABLE {table} (LIKE base); CREATE INDEX {table}_idx ON {table} USING {twin.index};
         INSERT INTO {table} SELECT * FROM base ORDER BY id""", database)
     point.vacuum_s = sum(timed_ms(psql(f"\\timing on\nVACUUM {table};", database))) / 1000
     psql(f"ANALYZE {table}", database)
     prewarm(table, database)
-    look(data, [(twin, point), (engine, point.fresh)], probes, options)
+    look(data, [(twin, point), (engine, point.fresh[0])], probes, options)
     say(f"{data.name}: {twin.name}: {told_point(point)}")
     psql(f"DROP TABLE {table}", database)
     return point
@@ -256,7 +266,8 @@ def report(data, running, probes, points, trained, notes, head, options):
     lines = [f"## {data.title()}", "", *[f"- {note}" for note in notes], ""]
     if picture and plot(data, indexed, points, [*head, *notes], picture):
         lines += [f"![rounds of churn]({os.path.basename(picture)})", ""]
-    lines += ["Beside an index built anew on the same rows (now / anew = ratio):", "", *fresh_table(indexed, points, trained), ""]
+    lines += [f"Beside the mean of {options.anew} indexes built anew on the same rows (now / anew = ratio):", "",
+              *fresh_table(indexed, points, trained), ""]
     for engine in running:
         setting = f", {engine.setting} = {probes[engine.name]}" if engine.index else ""
         lines += [f"### {engine.name}{setting}", "", *round_table(engine, points[engine.name]), ""]
@@ -268,20 +279,29 @@ def churned(point):
 
 
 def ratio(now, anew, places):
-    return f"{now:.{places}f} / {anew:.{places}f} = {now / anew:.3f}" if anew else "-"
+    anew = statistics.mean(anew)
+    return f"{now:.{places}f} / {anew:.{places}f} = {now / anew:.3f}"
 
 
 def fresh_table(indexed, points, trained):
-    lines = [f"| engine | churn | index MiB | recall | QPS | {' | '.join(COUNTERS)} |", "|---" * 8 + "|"]
+    lines = [f"| engine | churn | index MiB | recall | its range | QPS | {' | '.join(COUNTERS)} | range of scanned |",
+             "|---" * 10 + "|"]
     for engine in indexed:
         in_place = [("trained in place", trained[engine.name])] if engine.name in trained else []
         for what, point in in_place + [(churned(point), point) for point in points[engine.name]]:
-            if point.fresh:
-                cells = [engine.name, what, ratio(point.mib, point.fresh.mib, 1),
-                         ratio(point.recall, point.fresh.recall, 4), ratio(point.qps, point.fresh.qps, 0)]
-                cells += ([ratio(*pair, 1) for pair in zip(point.counters, point.fresh.counters)] if point.counters
-                          else ["-"] * len(COUNTERS))
-                lines.append(f"| {' | '.join(cells)} |")
+            if not point.fresh:
+                continue
+            recalls = [p.recall for p in point.fresh]
+            cells = [engine.name, what, ratio(point.mib, [p.mib for p in point.fresh], 1),
+                     ratio(point.recall, recalls, 4), f"{min(recalls):.4f} to {max(recalls):.4f}",
+                     ratio(point.qps, [p.qps for p in point.fresh], 0)]
+            if point.counters:
+                anew = list(zip(*(p.counters for p in point.fresh)))
+                cells += [*(ratio(now, values, 1) for now, values in zip(point.counters, anew)),
+                          f"{min(anew[0]):.0f} to {max(anew[0]):.0f}"]
+            else:
+                cells += ["-"] * (len(COUNTERS) + 1)
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -319,7 +339,7 @@ def plot(data, indexed, points, notes, path):
             shown = [(100 * MOVED * p.round, value(p, own[0])) for p in own]
             axes.plot(*zip(*[s for s in shown if s[1] is not None]), color=colour, label=engine.name, marker=".",
                       linestyle="-" if engine.extension == "quantvec" else "--")
-            anew = [(100 * MOVED * p.round, value(p.fresh, own[0])) for p in own if p.fresh]
+            anew = [(100 * MOVED * p.round, value(fresh, own[0])) for p in own for fresh in p.fresh]
             anew = [a for a in anew if a[1] is not None]
             if anew:
                 axes.scatter(*zip(*anew), s=60, facecolors="none", edgecolors=[colour])
@@ -339,6 +359,7 @@ def main():
     parser.add_argument("--rows", type=int, help="of the set, the table has four fifths of them (all)")
     parser.add_argument("--rounds", type=int, default=50, help="(%(default)s)")
     parser.add_argument("--every", type=int, default=10, help="rounds between indexes built anew (%(default)s)")
+    parser.add_argument("--anew", type=int, default=4, help="indexes built anew then (%(default)s)")
     parser.add_argument("--engines", default="quantvec bq 4 bits",
                         help="those of search.py whose name contains one of these, with commas (%(default)s)")
     parser.add_argument("--peers", action="store_true", help="pgvector HNSW and VectorChord too")
