@@ -182,6 +182,29 @@ RESET enable_seqscan;
 RESET quantvec.probes;
 RESET client_min_messages;
 
+-- ---- partitions, and vectors that are stored in several ways ----
+
+SET client_min_messages = warning;
+CREATE TABLE p (id int, v vector(600)) PARTITION BY LIST ((id % 2));
+CREATE TABLE p0 PARTITION OF p FOR VALUES IN (0) WITH (autovacuum_enabled = off);
+CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1) WITH (autovacuum_enabled = off);
+CREATE INDEX ON p USING quantvec (v) WITH (lists = 4);
+RESET client_min_messages;
+INSERT INTO p SELECT * FROM pg_temp.vectors(1000, 600);
+ALTER TABLE p0 ALTER v SET STORAGE plain;
+ALTER TABLE p1 ALTER v SET STORAGE main;
+INSERT INTO p SELECT * FROM pg_temp.vectors(1000, 600, 1001);
+ALTER TABLE p0 ALTER v SET STORAGE extended;
+ALTER TABLE p1 ALTER v SET STORAGE external;
+INSERT INTO p SELECT * FROM pg_temp.vectors(1000, 600, 2001);
+VACUUM p;
+SELECT i, s.* FROM unnest('{p0_v_idx,p1_v_idx}'::regclass[]) i, pg_temp.state(i) s;
+DELETE FROM p WHERE id % 10 < 3;
+VACUUM p;
+SELECT i, s.* FROM unnest('{p0_v_idx,p1_v_idx}'::regclass[]) i, pg_temp.state(i) s;
+SELECT * FROM pg_temp.compare('p', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 600, 90001)), 10);
+DROP TABLE p;
+
 -- ---- a file that is much too large ----
 
 CREATE TABLE t (id int, v vector(512)) WITH (autovacuum_enabled = off);

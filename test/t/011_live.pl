@@ -21,6 +21,7 @@ my $node = new_server('primary', $settings . q{
     max_wal_size = 4GB
     shared_buffers = 64MB
     autovacuum_naptime = 1
+    max_prepared_transactions = 2
 });
 
 # name => [dimensions, options, operator class, operator]
@@ -269,6 +270,32 @@ is($node->safe_psql('postgres', "SELECT trained, rows FROM quantvec_index_info('
 indexes_are_sound($node, 'hot', 'HOT chains older than the index, after training');
 $old->query_safe('COMMIT');
 $old->quit;
+
+# ---- prepared transactions ----
+
+# Their rows count as those of any other that goes on, whatever comes of them, a restart in between included.
+for my $end (qw(COMMIT ROLLBACK))
+{
+    for my $table (qw(pq sq8))
+    {
+        create_table($table);
+        $node->safe_psql('postgres', insert_sql($table, 900));
+        $node->safe_psql('postgres', "BEGIN;\n" . insert_sql($table, 700)
+              . "DELETE FROM $table WHERE id % 7 = 0; UPDATE $table SET v = test_vector(id + 1000000, $tables{$table}[0])"
+              . " WHERE id % 7 = 1; UPDATE $table SET note = 'x' WHERE id % 7 = 2; PREPARE TRANSACTION 'one'");
+        my $before = times_trained($table);
+        $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP on, TRUNCATE off) $table");
+        is(times_trained($table), $before + 1, "$table, $end PREPARED: trained before it");
+        indexes_are_sound($node, $table, "$table, before $end PREPARED");
+        $node->restart;
+        # New chains for all lists, while it is still open.
+        $node->safe_psql('postgres', $_)
+          for insert_sql($table, 600), "DELETE FROM $table WHERE note IS NULL AND id % 7 > 3",
+          "VACUUM (INDEX_CLEANUP on, TRUNCATE off) $table", "$end PREPARED 'one'";
+        indexes_are_sound($node, $table, "$table, after $end PREPARED");
+        is_whole($table, "$table, after $end PREPARED");
+    }
+}
 
 # ---- VACUUM cancelled ----
 

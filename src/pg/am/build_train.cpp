@@ -122,6 +122,10 @@ void SeedParts(Build& b, const Sample& sample, const SamplePart* parts, std::siz
                float* centroids, std::uint32_t* assignment) {
     auto* limits = static_cast<std::uint64_t*>(palloc(count * sizeof(std::uint64_t)));
     FindKeyLimits(b, sample, parts, count, limits);
+    // A row that the table shows twice, as two versions, leaves a list without a sample: at the mean.
+    for (std::size_t p = 0; p < count && Leads(b); p++)
+        memset(centroids + parts[p].first_list * b.padded, 0,
+               parts[p].lists * b.padded * sizeof(float));
     std::uint64_t* mine = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
     for (std::size_t p = 0; p < count; p++) {
         CHECK_FOR_INTERRUPTS();
