@@ -23,14 +23,7 @@ my %codes = (
 # dimensions => rows of one round; 2049 is out of line in the table and wider than a page in the index
 my %rows = (3 => 1000, 384 => 300, 2049 => 100);
 
-my $primary = new_server('primary', q{
-    wal_consistency_checking = 'all'
-    max_wal_size = 4GB
-}, allows_streaming => 1);
-$primary->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'backup', has_streaming => 1);
-$standby->start;
+my ($primary, $standby) = new_followed_server();
 
 my $has_pageinspect = $primary->safe_psql('postgres',
     "SELECT count(*) FROM pg_available_extensions WHERE name = 'pageinspect'");

@@ -165,15 +165,7 @@ for my $table (qw(bq4 sq8))
 
 # ---- a standby goes with it ----
 
-my $primary = new_server('followed', q{
-    wal_consistency_checking = 'all'
-    max_wal_size = 4GB
-}, allows_streaming => 1);
-$primary->backup('backup');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'backup', has_streaming => 1);
-$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = 60s\n");
-$standby->start;
+my ($primary, $standby) = new_followed_server("max_standby_streaming_delay = 60s\n");
 
 my %followed = (%tables,
     # All pages that are used again go to the same list.

@@ -12,9 +12,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server points_settings hold_point let_go wait_at_point rows_by_index create_helpers index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
-  start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
-  copy_vectors be_float);
+our @EXPORT = qw(new_server new_followed_server create_helpers copy_vectors be_float
+  points_settings hold_point wait_at_point let_go
+  rows_by_index index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
+  start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean);
 
 # All lists, and bounds that keep six standard errors. A row is lost only if the bound of its code is off by
 # more than that: about 1e-9 a row and query (normal distribution; the errors' tails are thinner), so chance
@@ -42,6 +43,22 @@ sub new_server
     $node->start;
     create_helpers($node);
     return $node;
+}
+
+# A server, and a standby that goes with it: every change of a page is compared there (wal_consistency_checking).
+sub new_followed_server
+{
+    my ($standby_settings) = @_;
+    my $primary = new_server('followed', q{
+        wal_consistency_checking = 'all'
+        max_wal_size = 4GB
+    }, allows_streaming => 1);
+    $primary->backup('backup');
+    my $standby = PostgreSQL::Test::Cluster->new('standby');
+    $standby->init_from_backup($primary, 'backup', has_streaming => 1);
+    $standby->append_conf('postgresql.conf', $standby_settings // '');
+    $standby->start;
+    return ($primary, $standby);
 }
 
 sub create_helpers
