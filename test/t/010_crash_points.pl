@@ -165,7 +165,7 @@ for my $table (qw(bq4 sq8))
 
 # ---- a standby goes with it ----
 
-my ($primary, $standby) = new_followed_server("max_standby_streaming_delay = 60s\n");
+my ($primary, $standby) = new_followed_server($settings, "max_standby_streaming_delay = 60s\n");
 
 my %followed = (%tables,
     # All pages that are used again go to the same list.
@@ -197,7 +197,7 @@ sub follows
     return;
 }
 
-# Searches on the standby while the primary goes on: sorted, ten rows.
+# Searches on the standby while the primary goes on: sorted, ten rows. And proofs that its indexes are sound.
 $primary->safe_psql('postgres', q{
     CREATE FUNCTION search(t regclass, q vector) RETURNS boolean STABLE LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_sort = off AS $$
@@ -212,7 +212,8 @@ $primary->safe_psql('postgres', q{
 });
 $primary->wait_for_catchup($standby);
 my $readers = start_pgbench($standby, [ '-c', 2, '-T', 600 ],
-    map { (1 => "\\set q random(1, 1000000)\nSELECT search('$_', test_vector(:q, $followed{$_}[0]));\n") } sort keys %followed);
+    map { (5 => "\\set q random(1, 1000000)\nSELECT search('$_', test_vector(:q, $followed{$_}[0]));\n",
+           1 => "SELECT quantvec_check('${_}_v_idx', true);\n") } sort keys %followed);
 
 # Rows are deleted from the first 75 % of the table, so that nothing happens to the pages of the last 10 %.
 sub deletion
@@ -264,6 +265,26 @@ sub with_open_cursors
     return;
 }
 
+# Checks of the standby that stand in the middle of a list when the primary's VACUUM moves it, or all lists.
+sub with_running_checks
+{
+    my ($what, $sql) = @_;
+    $primary->wait_for_catchup($standby);
+    my $holder = hold_point($standby);
+    my %check = map { $_ => start_sql($standby, "LOAD 'quantvec'", "SET quantvec.debug_pause_at = 'check_page'",
+        "SELECT quantvec_check('${_}_v_idx', true)") } sort keys %followed;
+    wait_at_point($standby, scalar keys %check);
+    $primary->safe_psql('postgres', $sql =~ s/\{table\}/$_/gr) for sort keys %followed;
+    $primary->wait_for_catchup($standby);
+    let_go($standby, $holder);
+    for my $table (sort keys %check)
+    {
+        my ($good) = finish_sql($check{$table});
+        ok($good, "$table: a check on the standby across $what") or diag $check{$table}{err};
+    }
+    return;
+}
+
 follows('before training');
 with_open_cursors('training', 'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}');
 follows('after training');
@@ -274,12 +295,19 @@ my $free = $primary->safe_psql('postgres', "SELECT free_pages FROM quantvec_chec
 $primary->safe_psql('postgres', insert_sql($_, $followed{$_}[1] + 1, $followed{$_}[1] * 2)) for sort keys %followed;
 cmp_ok($primary->safe_psql('postgres', "SELECT free_pages FROM quantvec_check('bq4_v_idx')"), '<', $free, 'free pages are used again');
 follows('after the reuse of pages');
-$primary->safe_psql('postgres', join '', map { deletion($_, 'id % 10 >= 5') } sort keys %followed);
+$primary->safe_psql('postgres', join '', map { deletion($_, 'id % 10 < 7') } sort keys %followed);
+with_running_checks('compaction', 'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}');
+follows('after compaction beside checks');
+$primary->safe_psql('postgres', join '', map { deletion($_, 'id % 10 >= 7') } sort keys %followed);
 with_open_cursors('compaction and reuse',
     'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}; INSERT INTO {table} SELECT id + 100000, v FROM source_{table}');
 follows('after more of it');
 stop_run($readers);
-is($readers->{err} =~ s/^pgbench.*\n//gmr, '', 'no search on the standby met an error');
+is($readers->{err} =~ s/^pgbench.*\n//gmr, '', 'no search and no check on the standby met an error');
+
+$primary->safe_psql('postgres', "TRUNCATE $_; " . insert_sql($_, 1, $followed{$_}[1])) for sort keys %followed;
+with_running_checks('training', 'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}');
+follows('after training beside checks');
 
 $standby->promote;
 for my $table (sort keys %followed)

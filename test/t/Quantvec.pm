@@ -48,8 +48,8 @@ sub new_server
 # A server, and a standby that goes with it: every change of a page is compared there (wal_consistency_checking).
 sub new_followed_server
 {
-    my ($standby_settings) = @_;
-    my $primary = new_server('followed', q{
+    my ($settings, $standby_settings) = @_;
+    my $primary = new_server('followed', ($settings // '') . q{
         wal_consistency_checking = 'all'
         max_wal_size = 4GB
     }, allows_streaming => 1);

@@ -1,6 +1,8 @@
 // quantvec_check(): proves that an index is sound, or names the first damage.
 //
-//   1 lock table and index: inserts and scans go on, VACUUM, which moves lists, waits
+//   1 lock table and index: inserts and scans go on, VACUUM, which moves lists, waits. On a standby its
+//     replay does not: a list that has got another chain since is walked again, and the whole index if it
+//     was trained
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
 //   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
@@ -28,6 +30,7 @@
 #include "pg/am/am.h"
 #include "pg/am/pages.h"
 #include "pg/error.h"
+#include "pg/subtransaction.h"
 
 namespace quantvec::pg {
 
@@ -39,8 +42,9 @@ void Open(Check& c, Oid oid) {
     // Before anything is locked, and waited for.
     if (OidIsValid(table) && !OwnsRelation(oid, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
-    // A standby can take no stronger lock: a list that is moved there under our eyes looks damaged.
+    // A standby can take no stronger lock.
     c.table_lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
+    c.moving = RecoveryInProgress() && !IsInParallelMode();
     c.table = OidIsValid(table) ? try_relation_open(table, c.table_lock) : nullptr;
     c.index = OpenIndex(oid);
     if (!OwnsRelation(oid, GetUserId()))
@@ -138,6 +142,36 @@ CheckCounts GoRound(Check& c, Snapshot snapshot) {
     return found;
 }
 
+CheckCounts CheckOnce(Check& c, Snapshot snapshot) {
+    c.meta = {};
+    Measure(c);
+    BeginProgress(c);
+    c.pages_read = 0;
+    BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, 0);
+    CheckModel(c);
+    c.model_pages = c.pages_read;
+    AllocateRows(c);
+    const CheckCounts found = GoRound(c, snapshot);
+    pgstat_progress_end_command();
+    return found;
+}
+
+// On a standby: has the index been trained since its metapage was read?
+bool WasTrained(const Check& c) {
+    return c.meta.directory.generation != 0 &&
+           ReadMeta(c.index).directory.generation != c.meta.directory.generation;
+}
+
+CheckCounts CheckMoving(Check& c, Snapshot snapshot, MemoryContext context) {
+    for (;;) {
+        CheckCounts found = {};
+        ErrorData* error = TryStep([&] { found = CheckOnce(c, snapshot); });
+        if (!error) return found;
+        if (error->sqlerrcode != ERRCODE_INDEX_CORRUPTED || !WasTrained(c)) ReThrowError(error);
+        MemoryContextReset(context);
+    }
+}
+
 }  // namespace
 
 }  // namespace quantvec::pg
@@ -159,14 +193,7 @@ QV_SQL_FUNCTION(quantvec_check) {
         AllocSetContextCreate(CurrentMemoryContext, "quantvec check", ALLOCSET_DEFAULT_SIZES);
     MemoryContext old = MemoryContextSwitchTo(context);
     Snapshot snapshot = c.with_table ? TakeSnapshot(c) : nullptr;
-    Measure(c);
-    BeginProgress(c);
-    BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, 0);
-    CheckModel(c);
-    c.model_pages = c.pages_read;
-    AllocateRows(c);
-    const CheckCounts found = GoRound(c, snapshot);
-    pgstat_progress_end_command();
+    const CheckCounts found = c.moving ? CheckMoving(c, snapshot, context) : CheckOnce(c, snapshot);
     if (snapshot) UnregisterSnapshot(snapshot);
     MemoryContextSwitchTo(old);
     MemoryContextDelete(context);

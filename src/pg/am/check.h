@@ -27,6 +27,7 @@ struct Check {
     Relation table;
     LOCKMODE table_lock;
     bool with_table;  // heapallindexed
+    bool moving;      // VACUUM may move lists meanwhile
     MetaPage meta;
     Model* model;
     BlockNumber pages;        // of the index, as far as known

@@ -5,6 +5,7 @@
 #include "pg/am/insert.h"
 #include "pg/am/read_list.h"
 #include "pg/debug_point.h"
+#include "pg/subtransaction.h"
 
 namespace quantvec::pg {
 
@@ -195,38 +196,16 @@ double TrainingDueAt(Relation index, const MetaPage& meta) {
 
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget) {
     if (IsInParallelMode()) return Retrain(heap, index, model, budget);
-    MemoryContext caller = CurrentMemoryContext;
-    ResourceOwner owner = CurrentResourceOwner;
     const Progress progress = ProgressNow();
     Retrained trained = {};
-    BeginInternalSubTransaction(nullptr);
-    MemoryContextSwitchTo(caller);
-    PG_TRY();
-    {
-        trained = Retrain(heap, index, model, budget);
-        ReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(caller);
-        CurrentResourceOwner = owner;
-    }
-    PG_CATCH();
-    {
-        MemoryContextSwitchTo(caller);
-        ErrorData* error = CopyErrorData();
-        // Cancels and shutdowns.
-        if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION) PG_RE_THROW();
-        FlushErrorState();
-        RollbackAndReleaseCurrentSubTransaction();
-        MemoryContextSwitchTo(caller);
-        CurrentResourceOwner = owner;
-        ShowAsBefore(progress);
-        ereport(WARNING, (errcode(error->sqlerrcode),
-                          errmsg("could not train index \"%s\": %s", RelationGetRelationName(index),
-                                 error->message),
-                          error->hint ? errhint("%s", error->hint) : 0));
-        trained = {};
-    }
-    PG_END_TRY();
-    return trained;
+    const ErrorData* error = TryStep([&] { trained = Retrain(heap, index, model, budget); });
+    if (!error) return trained;
+    ShowAsBefore(progress);
+    ereport(WARNING, (errcode(error->sqlerrcode),
+                      errmsg("could not train index \"%s\": %s", RelationGetRelationName(index),
+                             error->message),
+                      error->hint ? errhint("%s", error->hint) : 0));
+    return {};
 }
 
 }  // namespace quantvec::pg
