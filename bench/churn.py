@@ -238,7 +238,7 @@ def run(data, head, options):
             point = move(engine, number)
             points[engine.name].append(point)
             if engine.index:
-                if number % options.every == 0 or number == last_round(engine, options):
+                if options.anew and (number % options.every == 0 or number == last_round(engine, options)):
                     rebuild(data, engine, point, probes[engine.name], options)
                 else:
                     look(data, [(engine, point)], probes[engine.name], options)

@@ -210,6 +210,15 @@ CREATE FUNCTION fails(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$ 
 CREATE INDEX CONCURRENTLY p_bad ON p_1 USING quantvec ((fails(v)::vector(3)));
 SELECT * FROM quantvec_check('p_bad', true);
 \echo :LAST_ERROR_SQLSTATE
+-- one whose column has lost its dimensions
+CREATE TABLE loose (v vector(3));
+SET client_min_messages = warning;
+CREATE INDEX loose_v ON loose USING quantvec (v);
+RESET client_min_messages;
+INSERT INTO loose SELECT ARRAY[i, 2, 3]::vector FROM generate_series(1, 10) i;
+ALTER TABLE loose ALTER v TYPE vector;
+SELECT live_rows, table_rows_checked FROM quantvec_check('loose_v', true);
+DROP TABLE loose;
 -- no check shows as one that goes on
 SELECT count(*) FROM pg_stat_progress_create_index WHERE pid = pg_backend_pid();
 

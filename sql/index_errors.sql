@@ -154,6 +154,19 @@ SELECT class, code, j.lists, j.rows FROM (VALUES ('ip', '<#>'), ('cosine', '<=>'
                                     pg_temp.judge(code, class, operator, ARRAY(SELECT v FROM q OFFSET 3)) j
     ORDER BY class, code, lists;
 DROP TABLE t, q;
+-- infinite distances come before those that are none
+CREATE TABLE t (id int, v vector(3));
+INSERT INTO t SELECT i, CASE i % 3 WHEN 0 THEN '[-3e38,-3e38,0]' WHEN 1 THEN '[3e38,3e38,-3e38]' ELSE '[1,2,3]' END::vector
+    FROM generate_series(1, 60) i;
+SET client_min_messages = warning;
+CREATE INDEX t_v ON t USING quantvec (v vector_ip_ops);
+RESET client_min_messages;
+SET enable_seqscan = off;
+SELECT d, count(*), min(place), max(place)
+    FROM (SELECT v <#> '[1,2,3]' AS d, row_number() OVER () AS place
+          FROM (SELECT v FROM t ORDER BY v <#> '[1,2,3]' LIMIT 60) s) s GROUP BY d ORDER BY d;
+RESET enable_seqscan;
+DROP TABLE t;
 
 -- ---- what the catalogs say ----
 

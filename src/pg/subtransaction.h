@@ -6,9 +6,14 @@
 namespace quantvec::pg {
 
 // Runs the step. nullptr: it came to its end. Else its error, in the caller's memory context; locks, pins and
-// memory of the step are given back. Cancels and shutdowns go on as errors. Not in parallel mode.
+// memory of the step are given back. Cancels and shutdowns go on as errors; in parallel mode, which knows no
+// subtransactions, all do.
 template <class Step>
 ErrorData* TryStep(const Step& step) {
+    if (IsInParallelMode()) {
+        step();
+        return nullptr;
+    }
     MemoryContext caller = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
     ErrorData* volatile error = nullptr;

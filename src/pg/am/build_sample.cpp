@@ -1,9 +1,9 @@
 // The rows that an index is trained with.
 //
-// Pages and rows have keys (kmeans.h, SampleKey), and those with the smallest keys are the sample: which
-// they are depends on where rows lie in the table, and not on who takes the sample, how many share the
-// work, or whether the rows come from the whole table or from the entries of an index in use. So an index
-// that VACUUM has trained is much the same as one that is built.
+// Pages and rows have keys (kmeans.h, SampleKey), and those with the smallest keys are the sample. The keys
+// depend on where rows lie in the table, and not on who takes the sample, how many share the work, or whether
+// the rows come from the whole table or from the entries of an index in use; how many rows there is room
+// for does, a little. So an index that VACUUM has trained is much the same as one that is built.
 //
 //   pages  key below a limit            about a fifth more than the sample needs
 //   rows   the smallest keys of those   each participant's from pages of its own, as many as it has room for;

@@ -1,8 +1,8 @@
 // quantvec_check(): proves that an index is sound, or names the first damage.
 //
-//   1 lock table and index: inserts and scans go on, VACUUM, which moves lists, waits. On a standby its
-//     replay does not: a list that has got another chain since is walked again, and the whole index if it
-//     was trained
+//   1 lock table and index: inserts and scans go on, VACUUM waits before it moves lists (LockMoves). On a
+//     standby its replay does not: a list that has got another chain since is walked again, and the whole
+//     index if it was trained
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
 //   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
@@ -42,10 +42,7 @@ void Open(Check& c, Oid oid) {
     // Before anything is locked, and waited for.
     if (OidIsValid(table) && !OwnsRelation(oid, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
-    // A standby can take no stronger lock.
-    c.table_lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
-    c.moving = RecoveryInProgress() && !IsInParallelMode();
-    c.table = OidIsValid(table) ? try_relation_open(table, c.table_lock) : nullptr;
+    c.table = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
     c.index = OpenIndex(oid);
     if (!OwnsRelation(oid, GetUserId()))
         aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(c.index));
@@ -62,6 +59,8 @@ void Open(Check& c, Oid oid) {
     if (RecoveryInProgress() && !RelationIsPermanent(c.index))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot access temporary or unlogged relations during recovery")));
+    c.moving = RecoveryInProgress();
+    if (!c.moving) LockMoves(c.index, Access::kShare);
 }
 
 // An MVCC snapshot that may use the index: every row it sees has its entry.
@@ -80,15 +79,20 @@ Snapshot TakeSnapshot(const Check& c) {
 }
 
 // Shows the check in pg_stat_progress_create_index, whose phases of index validation are those of a
-// check: an extension has no view of its own. `command` is NULL there. An ERROR ends it.
-void BeginProgress(const Check& c) {
+// check: an extension has no view of its own. `command` is NULL there. An ERROR ends it. Within a command that
+// shows its own progress, COPY perhaps, nothing is shown.
+void BeginProgress(Check& c) {
+    c.shows = MyBEEntry->st_progress_command == PROGRESS_COMMAND_INVALID;
+    if (!c.shows) return;
     pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(c.table));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(c.index));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_ACCESS_METHOD_OID, c.index->rd_rel->relam);
 }
 
 // `blocks`: to be read in this phase.
-void BeginPhase(int phase, BlockNumber blocks, BlockNumber done) {
+void BeginPhase(Check& c, int phase, BlockNumber blocks, BlockNumber done) {
+    c.walking = c.shows && phase == PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN;
+    if (!c.shows) return;
     const int params[] = {PROGRESS_CREATEIDX_PHASE, PROGRESS_SCAN_BLOCKS_TOTAL,
                           PROGRESS_SCAN_BLOCKS_DONE};
     const std::int64_t values[] = {phase, blocks, done};
@@ -126,14 +130,14 @@ CheckCounts GoRound(Check& c, Snapshot snapshot) {
         c.row_count = 0;
         c.counts = {};
         c.pages_read = c.model_pages;
-        BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, c.pages_read);
+        BeginPhase(c, PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, c.pages_read);
         WalkPages(c);
-        BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_SORT, 0, 0);
+        BeginPhase(c, PROGRESS_CREATEIDX_PHASE_VALIDATE_SORT, 0, 0);
         SortSeenRows(c);
         if (first) found = c.counts;
         first = false;
         if (c.with_table) {
-            BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_TABLESCAN, 0, 0);
+            BeginPhase(c, PROGRESS_CREATEIDX_PHASE_VALIDATE_TABLESCAN, 0, 0);
             CheckTable(c, snapshot);
         }
         table_rows += c.counts.table_rows;
@@ -147,12 +151,12 @@ CheckCounts CheckOnce(Check& c, Snapshot snapshot) {
     Measure(c);
     BeginProgress(c);
     c.pages_read = 0;
-    BeginPhase(PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, 0);
+    BeginPhase(c, PROGRESS_CREATEIDX_PHASE_VALIDATE_IDXSCAN, c.first_pages, 0);
     CheckModel(c);
     c.model_pages = c.pages_read;
     AllocateRows(c);
     const CheckCounts found = GoRound(c, snapshot);
-    pgstat_progress_end_command();
+    if (c.shows) pgstat_progress_end_command();
     return found;
 }
 
@@ -200,8 +204,9 @@ QV_SQL_FUNCTION(quantvec_check) {
 
     AtEOXact_GUC(false, nest);
     SetUserIdAndSecContext(user, security);
+    if (!c.moving) UnlockMoves(c.index, Access::kShare);
     relation_close(c.index, AccessShareLock);
-    relation_close(c.table, c.table_lock);
+    relation_close(c.table, AccessShareLock);
 
     Datum values[] = {
         Int32GetDatum(static_cast<int>(found.lists)),

@@ -25,9 +25,10 @@ struct CheckCounts {
 struct Check {
     Relation index;
     Relation table;
-    LOCKMODE table_lock;
     bool with_table;  // heapallindexed
     bool moving;      // VACUUM may move lists meanwhile
+    bool shows;       // progress: no command around it does
+    bool walking;     // in the phase that reads the index
     MetaPage meta;
     Model* model;
     BlockNumber pages;        // of the index, as far as known
@@ -53,7 +54,8 @@ inline bool Reached(const Check& c, BlockNumber number) {
 // For the progress view: one more page of the index was read.
 inline void ShowPage(Check& c) {
     c.pages_read++;
-    pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, Min(c.pages_read, c.first_pages));
+    if (c.walking)
+        pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, Min(c.pages_read, c.first_pages));
 }
 
 // A page, copied under a share lock.

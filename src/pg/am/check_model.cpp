@@ -11,9 +11,12 @@ void CheckMeta(const Check& c) {
     const MetaPage& meta = c.meta;
     const OpclassInfo& opclass = OpclassOf(c.index);
     const bool pq = meta.quantizer == quant::Kind::kPq;
+    // ALTER TABLE may take the column's dimensions away.
+    const int declared = DeclaredDim(c.index);
     const bool sound =
         meta.meta_bytes == sizeof meta && meta.metric == opclass.metric &&
-        meta.element == opclass.element && static_cast<int>(meta.dim) == DeclaredDim(c.index) &&
+        meta.element == opclass.element &&
+        (declared < 0 || static_cast<int>(meta.dim) == declared) &&
         meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
         (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&
         meta.segments[0].from == 0 && meta.segments[0].to == meta.padded_dim &&

@@ -138,7 +138,7 @@ void CheckTable(Check& c, Snapshot snapshot) {
         const std::uint64_t last = Min(c.to >> 16, std::uint64_t{end});
         heap_setscanlimits(scan, first, last > first ? static_cast<BlockNumber>(last) - first : 0);
     }
-    table_index_build_scan(c.table, c.index, info, true, true, TakeTableRow, &w, scan);
+    table_index_build_scan(c.table, c.index, info, true, c.shows, TakeTableRow, &w, scan);
     MemoryContextSwitchTo(old);
     MemoryContextDelete(context);
 }

@@ -35,6 +35,10 @@ void Evict(Model** link) {
     MemoryContextDelete(model->context);
 }
 
+std::size_t BytesOf(const Model& model) {
+    return model.bytes + model.recent.bytes();
+}
+
 // Drops unused models: other builds of this file, and the least recently used beyond the limit.
 void Prune(const FileId& file, std::uint64_t build_id) {
     std::size_t total = 0;
@@ -44,7 +48,7 @@ void Prune(const FileId& file, std::uint64_t build_id) {
             model->meta.build_id != build_id) {
             Evict(link);
         } else {
-            total += model->bytes;
+            total += BytesOf(*model);
             link = &model->next;
         }
     }
@@ -54,7 +58,7 @@ void Prune(const FileId& file, std::uint64_t build_id) {
             if ((*link)->references == 0 && (!oldest || (*link)->last_use < (*oldest)->last_use))
                 oldest = link;
         if (!oldest) break;
-        total -= (*oldest)->bytes;
+        total -= BytesOf(**oldest);
         Evict(oldest);
     }
 }

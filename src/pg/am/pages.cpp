@@ -101,10 +101,12 @@ bool ScanPages::TryLock(BlockNumber number, const PageOwner& owner, LockedPage& 
     LockBuffer(page.buffer, BUFFER_LOCK_SHARE);
     page.number = number;
     page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
+    if (!IsOwnedBy(index, page, owner)) {
+        UnlockPage(page);
+        return false;
+    }
     CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
-    if (IsOwnedBy(index, page, owner)) return true;
-    UnlockPage(page);
-    return false;
+    return true;
 }
 
 void ScanPages::Prefetch(BlockNumber number, std::size_t offset, std::size_t size) const {
@@ -419,24 +421,33 @@ void Retired::Release() {
 
 namespace {
 
-// A lock on a part of the index that is none for anybody else: the deadlock detector sees it, as it does
-// not see page locks.
+// Locks on parts of the index that are none for anybody else: the deadlock detector sees them, as it does not
+// see page locks.
 constexpr std::uint16_t kSwitchPart = 1;
+constexpr std::uint16_t kMovesPart = 2;
 
-LOCKMODE SwitchMode(Access access) {
+LOCKMODE ModeOf(Access access) {
     return access == Access::kShare ? ShareLock : ExclusiveLock;
 }
 
 }  // namespace
 
+bool LockMoves(Relation index, Access access, bool wait) {
+    LOCKTAG tag;
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, RelationGetRelid(index), kMovesPart);
+    return LockAcquire(&tag, ModeOf(access), false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void UnlockMoves(Relation index, Access access) {
+    UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), kMovesPart, ModeOf(access));
+}
+
 void LockSwitch(Relation index, Access access) {
-    LockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart,
-                       SwitchMode(access));
+    LockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart, ModeOf(access));
 }
 
 void UnlockSwitch(Relation index, Access access) {
-    UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart,
-                         SwitchMode(access));
+    UnlockDatabaseObject(RelationRelationId, RelationGetRelid(index), kSwitchPart, ModeOf(access));
 }
 
 BlockNumber PagesOf(Relation index) {

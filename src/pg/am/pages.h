@@ -40,6 +40,7 @@ class RecentPages {
     BlockNumber Next(BlockNumber number) const {
         return number < count_ ? pages_[number].next : ivf::kNoPage;
     }
+    std::size_t bytes() const { return count_ * sizeof(Recent); }
     void NoteNext(BlockNumber number, BlockNumber next) {
         if (number < count_) pages_[number].next = next;
     }
@@ -197,6 +198,15 @@ class Retired {
 };
 // What a page that is given up is stamped with.
 std::uint64_t DeletionStamp();
+
+// ---- who may move rows ----
+
+// Held exclusively by a VACUUM that moves rows to other pages, in share mode by who wants none to move
+// (quantvec_check). None of the table's own locks, as CREATE INDEX CONCURRENTLY and REINDEX CONCURRENTLY have
+// one that VACUUM waits for, and wait for whoever has a snapshot: a statement that waited for them would be a
+// deadlock. Not on a standby. false: it is taken, and there was to be no waiting.
+bool LockMoves(Relation index, Access access, bool wait = true);
+void UnlockMoves(Relation index, Access access);
 
 // ---- the switch to a new model ----
 

@@ -3,6 +3,8 @@
 // A candidate's row is fetched with the scan's snapshot through the table's index fetch, which
 // follows HOT chains and overwrites the TID it is given: it gets a copy. The batch is read in heap
 // order, so each table page is pinned once; no pin is left behind.
+#include <limits>
+
 #include "pg/am/scan.h"
 
 namespace quantvec::pg {
@@ -45,7 +47,8 @@ void PrefetchTable(Model& model, Relation heap, const ItemPointerData* batch, st
 
 double KeyOfDistance(const Scan& scan, double distance) {
     const double key = scan.key_scale * KeyFromDistance(scan.opclass->metric, distance);
-    return isnan(key) ? get_float8_infinity() : key;
+    // NaN comes after infinity, as when it is sorted.
+    return isnan(key) ? get_float8_infinity() : Min(key, std::numeric_limits<double>::max());
 }
 
 int CompareHeapPosition(const void* a, const void* b) {

@@ -16,6 +16,7 @@
 #include "pg/am/retrain.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/subtransaction.h"
 
 namespace quantvec::pg {
 
@@ -131,15 +132,23 @@ double Survey(CleanUpState& c) {
     return rows;
 }
 
+// Gives lists new chains. As with training, what fails, for want of space perhaps, is a WARNING.
 void CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Compaction compaction;
     BeginCompaction(compaction, c.info->index, c.model, &c.retired);
-    for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
-        if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
-        CompactList(compaction, list, c.lists[list].live);
-        c.retired.Release();
-    }
+    const auto compact = [&] {
+        for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
+            if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
+            CompactList(compaction, list, c.lists[list].live);
+            c.retired.Release();
+        }
+    };
+    if (const ErrorData* error = TryStep(compact))
+        ereport(WARNING, (errcode(error->sqlerrcode),
+                          errmsg("could not write lists of index \"%s\" anew: %s",
+                                 RelationGetRelationName(c.info->index), error->message),
+                          error->hint ? errhint("%s", error->hint) : 0));
     if (compaction.lists == 0) return;
     ereport(LOG, (errhidestmt(true), errhidecontext(true),
                   errmsg("index \"%s\": %lld of %u lists written anew with %lld rows in %.1f s",
@@ -172,12 +181,17 @@ bool Train(CleanUpState& c) {
 void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
+    // Autovacuum comes again.
+    const bool may_move = LockMoves(info->index, Access::kExclusive, !IsAutoVacuumWorkerProcess());
     double rows = Survey(c);
     DEBUG_POINT("survey_done");
-    if (rows >= TrainingDueAt(info->index, c.model->meta) && Train(c))
-        rows = Survey(c);
-    else
-        CompactLists(c);
+    if (may_move) {
+        if (rows >= TrainingDueAt(info->index, c.model->meta) && Train(c))
+            rows = Survey(c);
+        else
+            CompactLists(c);
+        UnlockMoves(info->index, Access::kExclusive);
+    }
     c.retired.Release();
     stats->num_index_tuples = rows;
     stats->num_pages = RelationGetNumberOfBlocks(info->index);
