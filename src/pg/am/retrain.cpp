@@ -54,6 +54,7 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec row", ALLOCSET_DEFAULT_SIZES);
     for (std::uint32_t list = 0; list < t.old->meta.lists; list++) {
+        CHECK_FOR_INTERRUPTS();
         if (seal) SetSealed(GrowingListOf(t.index, *t.old, list), true);
         ReadOn(t, list, hurry, [&](std::uint64_t pointer) {
             moved++;
