@@ -170,7 +170,7 @@ SKIP:
         my ($sign, $exponent, $fraction) = ($_ >> 15 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
         be_float($sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24));
     } 0 .. 65535;
-    my $queries = 500;
+    my $queries = 1000;
     my %files;
     for my $part (qw(base.f16bin query.f16bin gt.ibin))
     {

@@ -320,7 +320,9 @@ sub faults_of_directory
 {
     my $at = sub { return $_[0]{list}[-1]{entry} };
     damage("directory, $_", $at, $entry{$_}, sub { $_ ^ 1 << 6 })
-      for qw(generation centroid_epoch rows list_id scan_first scan_last scan_contiguous successor state);
+      for qw(generation centroid_epoch list_id scan_first scan_last scan_contiguous successor state);
+    # More than were inserted since.
+    damage('directory, rows', $at, $entry{rows}, sub { $_ + 100 });
     damage('directory, rows, high half', $at, $entry{rows}, sub { $_ + (1 << 35) });
     damage('directory, scan_last lost', $at, $entry{scan_last}, $no_page);
     damage('directory, scan_first of another list', $at, $entry{scan_first}, sub { $_[0]{list}[0]{scan}[0] });
@@ -555,9 +557,9 @@ for my $code (sort keys %codes)
         INSERT INTO $code SELECT i, test_vector(i, $dim) FROM generate_series(1, $rows) AS i;
         $create
         INSERT INTO $code SELECT i, test_vector(i, $dim) FROM generate_series($rows + 1, $rows + 50) AS i;
-        DELETE FROM $code WHERE id % 10 = 3;
+        DELETE FROM $code WHERE id % 17 = 3;
     });
-    # The last slots are of new rows, in new blocks.
+    # Too few rows for lists to be written anew. The last slots are of new rows, in new blocks.
     $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP on) $code");
     $node->safe_psql('postgres', "INSERT INTO $code SELECT i, test_vector(i, $dim) FROM generate_series(100001, 100020) AS i");
     $visible{$code} = { map { $_ => 1 } split /\n/, $node->safe_psql('postgres', "SELECT ctid FROM $code") };
