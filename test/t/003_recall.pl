@@ -170,6 +170,8 @@ SKIP:
         my ($sign, $exponent, $fraction) = ($_ >> 15 ? -1 : 1, $_ >> 10 & 31, $_ & 1023);
         be_float($sign * ($exponent ? (1024 + $fraction) * 2**($exponent - 25) : $fraction * 2**-24));
     } 0 .. 65535;
+    # With 500, codes of 4 bits alone gave .948 to .954: builds of the same rows in seven orders differ by a
+    # standard deviation of .002.
     my $queries = 1000;
     my %files;
     for my $part (qw(base.f16bin query.f16bin gt.ibin))
