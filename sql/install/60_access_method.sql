@@ -87,10 +87,11 @@ CREATE FUNCTION quantvec_last_scan(
         OUT refined bigint,
         OUT reranked bigint,
         OUT returned bigint,
+        OUT late bigint,
         OUT dropped bigint,
         OUT revisited bigint,
         OUT stopped text,
         OUT restarts bigint)
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION quantvec_last_scan() IS
-'what the last finished quantvec index scan of this session did: lists probed, codes scanned, rows refined by further bits, rows reranked from the table, rows returned, rows dropped because they came too late for strict order, blocks scanned again because more rows were wanted than expected, why it stopped, and how often it started over because VACUUM had moved a list under it. All NULL before the first scan.';
+'what the last finished quantvec index scan of this session did: lists probed, codes scanned, rows refined by further bits, rows reranked from the table, rows returned, how many of them came too late for strict order and were returned last, rows that came too late and were not returned because the scan ended before, blocks scanned again because more rows were wanted than expected, why it stopped, and how often it started over because VACUUM had moved a list under it. All NULL before the first scan.';

@@ -86,10 +86,11 @@ namespace {
 
 // All rows of a block in place.
 void BoundBlock(const CentroidTable::Layer& layer, std::size_t block,
-                const quant::PreparedQuery& prepared, float norm_sqr, float lower[32]) {
+                const quant::PreparedQuery& prepared, float norm_sqr, float lower[32],
+                float estimates[32]) {
     const BlockLayout& layout = layer.layout;
     const std::uint8_t* at = BlockAt(layer, block);
-    float sums[kRows] = {}, estimates[kRows];
+    float sums[kRows] = {};
     layout.quantizer->ScanPiece(layout.spec, prepared, 0,
                                 {at + layout.factor_bytes, layout.code_bytes}, ~0u,
                                 static_cast<std::ptrdiff_t>(LayerBlockBytes(layout)), sums);
@@ -107,14 +108,22 @@ const std::uint8_t* RowAt(const CentroidTable::Layer& layer, std::size_t list) {
 
 void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
                  float lower[32]) {
-    BoundBlock(table.coarse, block, query.coarse, query.norm_sqr, lower);
+    float estimates[kRows];
+    BoundBlock(table.coarse, block, query.coarse, query.norm_sqr, lower, estimates);
+}
+
+void EstimateFine(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
+                  float estimates[32]) {
+    float lower[kRows];
+    BoundBlock(table.fine, block, query.fine, query.norm_sqr, lower, estimates);
 }
 
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
                std::size_t n, float lower[32]) {
     const BlockLayout& layout = table.fine.layout;
     if (n == kRows && lists[0] % kRows == 0 && lists[n - 1] == lists[0] + n - 1) {
-        BoundBlock(table.fine, lists[0] / kRows, query.fine, query.norm_sqr, lower);
+        float estimates[kRows];
+        BoundBlock(table.fine, lists[0] / kRows, query.fine, query.norm_sqr, lower, estimates);
         return;
     }
     // A block of the lists that are wanted.

@@ -76,6 +76,9 @@ void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::si
                  float lower[32]);
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
                std::size_t n, float lower[32]);
+// Estimates of ||q - c||^2 from four bits, for the 32 lists from 32 * block on.
+void EstimateFine(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
+                  float estimates[32]);
 
 // Lists in order of ||q - c||^2, less their bias if that is wanted; found as they are asked for.
 //

@@ -50,8 +50,8 @@ TupleDesc ResultDesc(FunctionCallInfo fcinfo);
 // cost.cpp
 void AmCostEstimate(PlannerInfo* root, IndexPath* path, double loop_count, Cost* startup_cost,
                     Cost* total_cost, Selectivity* selectivity, double* correlation, double* pages);
-// LIMIT of the last planned query on this index, as far as the planner knew; < 0: none since the
-// last call. A hint for the first batch of a scan.
-double TakePlannedLimit(Oid index);
+// LIMIT plus OFFSET of the last planned query on this index, as far as the planner knew; 0: unknown, or none was
+// planned since the last call.
+std::size_t TakePlannedLimit(Oid index);
 
 }  // namespace quantvec::pg

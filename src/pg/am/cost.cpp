@@ -12,9 +12,13 @@ namespace quantvec::pg {
 
 namespace {
 
-// LIMIT as the planner last saw it.
+// LIMIT plus OFFSET of the plan that was made last, until its scan takes it. It is not taken where the plan
+// does not use the index, or is only explained; then it must not pass for that of another statement, since a scan
+// that believes too many rows to be wanted allows itself to miss too many. So it holds for its transaction
+// only, and of two that were not taken the smaller counts.
 struct {
     Oid index = InvalidOid;
+    LocalTransactionId transaction = InvalidLocalTransactionId;
     double limit = -1;
 } planned;
 
@@ -29,13 +33,21 @@ constexpr double kFixedPages = 4;
 // by the rerank, and some of its neighbours in vain. In units of seq_page_cost, of pages in cache.
 constexpr double kRerankCost = 0.5;
 
+// More than any table has.
+constexpr double kMostWanted = 1e12;
+
+void NotePlannedLimit(Oid index, double limit) {
+    const bool waits = planned.index == index && planned.transaction == MyProc->lxid;
+    planned = {index, MyProc->lxid, waits ? Min(limit, planned.limit) : limit};
+}
+
 }  // namespace
 
-double TakePlannedLimit(Oid index) {
-    if (planned.index != index) return -1;
+std::size_t TakePlannedLimit(Oid index) {
+    if (planned.index != index || planned.transaction != MyProc->lxid) return 0;
     const double limit = planned.limit;
     planned = {};
-    return limit;
+    return limit > 0 ? static_cast<std::size_t>(Min(limit, kMostWanted)) : 0;
 }
 
 void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_cost,
@@ -59,9 +71,11 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
         index_probes = OptionsOf(index).probes;
         index_close(index, NoLock);
     }
-    planned = {info->indexoid, root->limit_tuples};
+    NotePlannedLimit(info->indexoid, root->limit_tuples);
 
-    const double share = static_cast<double>(ProbesFor(index_probes, lists)) / lists;
+    const double share =
+        static_cast<double>(ProbesFor(setting_probes > 0 ? setting_probes : index_probes, lists)) /
+        lists;
     const double scan_share =
         static_cast<double>(scan_bytes) / static_cast<double>(scan_bytes + refine_row_bytes);
     double random_cost, seq_cost;

@@ -305,7 +305,8 @@ QV_SQL_FUNCTION(quantvec_last_scan) {
         ObjectIdGetDatum(last_scan.index),      Int64GetDatum(last_scan.lists),
         Int64GetDatum(last_scan.scanned),       Int64GetDatum(last_scan.refined),
         Int64GetDatum(last_scan.reranked),      Int64GetDatum(last_scan.returned),
-        Int64GetDatum(last_scan.dropped),       Int64GetDatum(last_scan.revisited),
+        Int64GetDatum(last_scan.late),          Int64GetDatum(last_scan.dropped),
+        Int64GetDatum(last_scan.revisited),
         CStringGetTextDatum(last_scan.stopped), Int64GetDatum(last_scan.restarts),
     };
     bool nulls[lengthof(values)] = {};

@@ -64,8 +64,7 @@ bytea* AmOptions(Datum reloptions, bool validate) {
                                                 sizeof(IndexOptions), kTable, lengthof(kTable)));
 }
 
-int ProbesFor(int index_probes, int lists) {
-    int probes = setting_probes > 0 ? setting_probes : index_probes;
+int ProbesFor(int probes, int lists) {
     if (probes <= 0) probes = static_cast<int>(ceil(3 * sqrt(static_cast<double>(lists))));
     return Min(probes, lists);
 }

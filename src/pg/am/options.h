@@ -37,9 +37,9 @@ extern int setting_rerank_candidates;  // quantvec.rerank_candidates
 extern int setting_iterative_scan;     // quantvec.iterative_scan
 extern int setting_max_scan_tuples;    // quantvec.max_scan_tuples
 
-// Lists that a scan probes first: the setting, else the index option, else
+// Lists that a scan probes first: the setting, or what the index was given; if that is 0,
 // ceil(3 sqrt(lists)), which gave recall@10 of about .95 or more on the sets of bench/README.md.
-int ProbesFor(int index_probes, int lists);
+int ProbesFor(int probes, int lists);
 
 // Declares options and settings; called once, by _PG_init.
 void InitOptions();

@@ -25,7 +25,7 @@ void Begin(IndexScanDesc desc, Scan& scan) {
 
 // Asks for the table's pages ahead, if they are likely to be on disk: after a batch that found all
 // in shared buffers, the look-ups (a twentieth of a warm query) are left out for a few batches.
-void PrefetchTable(Model& model, Relation heap, const ItemPointerData* batch, std::size_t size) {
+void PrefetchTable(Model& model, Relation heap, const FoundRow* batch, std::size_t size) {
     constexpr int kWarmBatches = 15;
     if (model.warm_batches > 0) {
         model.warm_batches--;
@@ -35,7 +35,7 @@ void PrefetchTable(Model& model, Relation heap, const ItemPointerData* batch, st
     BlockNumber last = InvalidBlockNumber;
     bool warm = true;
     for (std::size_t i = 0; i < size; i++) {
-        const BlockNumber block = ItemPointerGetBlockNumber(&batch[i]);
+        const BlockNumber block = ItemPointerGetBlockNumber(&batch[i].tid);
         if (block == last) continue;
         warm &= BufferIsValid(PrefetchBuffer(heap, MAIN_FORKNUM, block).recent_buffer);
         last = block;
@@ -56,16 +56,17 @@ int CompareHeapPosition(const void* a, const void* b) {
                               static_cast<ItemPointer>(const_cast<void*>(b)));
 }
 
-void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,
+void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
                  Array<Ranked>& ranked) {
     Reranker& r = scan.reranker;
     if (!r.fetch) Begin(desc, scan);
-    qsort(batch, size, sizeof(ItemPointerData), CompareHeapPosition);
+    qsort(batch, size, sizeof(FoundRow), CompareHeapPosition);
     PrefetchTable(*scan.model, r.heap, batch, size);
     MemoryContext old = MemoryContextSwitchTo(r.context);
     for (std::size_t i = 0; i < size; i++) {
-        ItemPointerData tid = batch[i];
+        ItemPointerData tid = batch[i].tid;
         bool call_again = false, all_dead = false;
+        CHECK_FOR_INTERRUPTS();
         scan.counts.reranked++;
         if (!table_index_fetch_tuple(r.fetch, &tid, desc->xs_snapshot, r.slot, &call_again,
                                      &all_dead))
@@ -80,7 +81,8 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::si
             if (row.size() == scan.query.size()) {
                 const double distance = scan.opclass->distance(row, scan.query);
                 const double key = KeyOfDistance(scan, distance);
-                ranked.Push(scan.query_context) = {key, distance, toast_value, batch[i]};
+                ranked.Push(scan.query_context) = {key, distance, toast_value, batch[i].open,
+                                                   batch[i].tid};
                 ivf::HeapSiftUp(ranked.items, ranked.size - 1);
                 scan.exact_keys.Push(static_cast<float>(key + scan.key_shift));
             }

@@ -4,7 +4,11 @@
 //            the threshold become candidates, and for every block a note says what was left behind
 //   refine   candidates of a list, in page order; each better bound lowers the threshold
 //   rerank   candidates in order of lower bound get their exact distance
-//   return   a row as soon as nothing that is left can be nearer
+//   leave    a row leaves as soon as nothing that is left in the opened lists can be nearer, and not too much is
+//            expected to be nearer in the others (core/ivf/leave.h): else lists are opened first
+//
+// A row of a list that was opened too late for it is kept back and leaves last, in order among its like. A row
+// that comes late although its list was open, since its bound failed, leaves at once.
 //
 // Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index anew
 // (README.md): the scan then starts over, with the rows that it has returned known by their TIDs.
@@ -15,6 +19,7 @@
 // time, not rows.
 #include "pg/am/scan.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/kernels/kernels.h"
@@ -38,6 +43,13 @@ constexpr std::size_t kLargeHint = 100000;
 // Candidates read from the table at once when the wanted number of exact rows is known already.
 constexpr std::size_t kRerankStep = 4;
 constexpr std::size_t kRerankBatch = 128;
+
+// A scan that is deep in the table asks for this part of the rows that it knows at once: each page of index and
+// table is then looked at for several rows. It may read as much in vain.
+constexpr std::size_t kDeepPart = 4;
+// Once it knows such a part of all rows it asks for all that are left: they are read page by page, at a third
+// of the price.
+constexpr std::size_t kMostPart = 6;
 
 // The candidates of so many lists are collected before the first are refined: by then the threshold
 // is nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328 with 8.
@@ -224,7 +236,8 @@ void BeginList(Scan& scan, std::uint32_t open) {
 void ScanList(Scan& scan, const NearList& near) {
     const auto open = static_cast<std::uint32_t>(scan.open.size);
     const ivf::ListEntry& entry = scan.model->entries[near.list];
-    scan.open.Push(scan.query_context) = {near.l2sqr, entry};
+    scan.open.Push(scan.query_context) = {near.l2sqr, near.list, 0, 0, entry};
+    scan.rule.NoteOpened();
     BeginList(scan, open);
     const std::uint64_t before = scan.scanner.rows_scored();
     const auto take = [&](const ivf::ScoredBlock& block) {
@@ -258,8 +271,10 @@ void ScanList(Scan& scan, const NearList& near) {
     if (result == Result::kBlock) take(block);
     if (result == Result::kDamaged)
         ReportCorruption(scan.pages.index, InvalidBlockNumber, "a block ends too early");
+    const std::uint64_t rows = scan.scanner.rows_scored() - before;
+    scan.open.items[open].rows = rows;
     scan.counts.lists++;
-    scan.counts.scanned += static_cast<std::int64_t>(scan.scanner.rows_scored() - before);
+    scan.counts.scanned += static_cast<std::int64_t>(rows);
 }
 
 // Refines candidates from number `first` on.
@@ -276,15 +291,24 @@ void RefineFrom(Scan& scan, std::size_t first) {
     if (!scan.stale) Refine(scan, batch, size, infinity);
 }
 
+std::int64_t ScannedSinceStart(const Scan& scan) {
+    return scan.counts.scanned - scan.scanned_before;
+}
+
+// Are there lists to be opened, and do the settings allow it?
 bool MayOpenMore(const Scan& scan) {
-    return setting_max_scan_tuples < 0 ||
-           scan.counts.scanned - scan.scanned_before < setting_max_scan_tuples;
+    return scan.near.order.left() > 0 && scan.settings.iterative != kIterativeOff &&
+           (scan.settings.max_scan_tuples < 0 ||
+            ScannedSinceStart(scan) < scan.settings.max_scan_tuples);
 }
 
 // Opens the next lists, nearest first.
 void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
-    for (; lists > 0 && scan.near.order.left() > 0 && MayOpenMore(scan); lists--) {
+    for (; lists > 0 && scan.near.order.left() > 0; lists--) {
+        if (scan.settings.max_scan_tuples >= 0 &&
+            ScannedSinceStart(scan) >= scan.settings.max_scan_tuples)
+            break;
         NearList next;
         if (!TakeNearest(scan.near, next)) {
             scan.stale = true;
@@ -329,28 +353,34 @@ void Revisit(Scan& scan, SeenBlock& seen, float threshold) {
     TakeRows(scan, block, seen.open, seen);
 }
 
+// The heaps of the threshold begin anew, for another number of rows.
 void SetHint(Scan& scan, std::size_t hint) {
     scan.hint = Max(Min(hint, kLargeHint), std::size_t{1});
-    const auto heap = [&] {
-        return static_cast<float*>(
-            MemoryContextAllocHuge(scan.query_context, scan.hint * sizeof(float)));
-    };
-    scan.scan_bounds.Reset(heap(), scan.hint);
-    scan.fine_bounds.Reset(heap(), scan.hint);
-    scan.exact_keys.Reset(heap(), scan.hint);
-    scan.likeliest.Reset(heap(), scan.hint);
+    float* memory = scan.heaps;
+    if (scan.hint > scan.heap_size) {
+        if (memory) pfree(memory);
+        memory = scan.heaps = static_cast<float*>(
+            MemoryContextAllocHuge(scan.query_context, 4 * scan.hint * sizeof(float)));
+        scan.heap_size = scan.hint;
+    }
+    scan.scan_bounds.Reset(memory, scan.hint);
+    scan.fine_bounds.Reset(memory + scan.hint, scan.hint);
+    scan.exact_keys.Reset(memory + 2 * scan.hint, scan.hint);
+    scan.likeliest.Reset(memory + 3 * scan.hint, scan.hint);
+    scan.limit = get_float4_infinity();
 }
 
 // Rows that were left behind could come next: fetch those of the most promising blocks, twice as
 // many as were expected so far.
 void WidenThreshold(Scan& scan) {
     SetHint(scan, scan.hint * 2);
-    ivf::SmallestK nearest;
-    nearest.Reset(
-        static_cast<float*>(MemoryContextAllocHuge(scan.query_context, scan.hint * sizeof(float))),
-        scan.hint);
+    ivf::SmallestK& nearest = scan.likeliest;
     for (std::size_t i = 0; i < scan.blocks.size; i++) nearest.Push(scan.blocks.items[i].unused);
     const float limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
+    const std::size_t first = scan.candidates.size;
+    // Lists that are opened from now on leave behind what these do.
+    SetHint(scan, scan.hint);
+    scan.limit = limit;
     scan.unused = get_float4_infinity();
     for (std::size_t i = 0; i < scan.blocks.size && !scan.stale; i++) {
         SeenBlock& seen = scan.blocks.items[i];
@@ -359,6 +389,8 @@ void WidenThreshold(Scan& scan) {
         else
             scan.unused = Min(scan.unused, seen.unused);
     }
+    // They come in page order here.
+    if (scan.hint > kRerankBatch) RefineFrom(scan, first);
 }
 
 // ---- rank ----
@@ -385,13 +417,62 @@ Candidate PopCandidate(Scan& scan) {
     return c;
 }
 
+// Candidates that got no exact distance are ranked by what their codes say.
+void RankByEstimate(Scan& scan, const Candidate& c) {
+    // Not below the bound, by which rows come here, or some would come too late.
+    const float rank = Max(c.lower, c.estimate);
+    scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid};
+    ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+    scan.exact_keys.Push(rank);
+}
+
+// So many candidates, those of the least bounds, get their final distance; those whose further bits say that
+// they are not among them stay. They are refined in page order, and read in the table's.
+void RankMany(IndexScanDesc desc, Scan& scan, std::size_t want, bool rerank) {
+    Candidate* items = scan.candidates.items;
+    const std::size_t size = scan.candidates.size;
+    want = Min(want, size);
+    float cut = get_float4_infinity();
+    if (want < size) {
+        std::nth_element(items, items + want, items + size,
+                         [](const Candidate& a, const Candidate& b) { return a.Before(b); });
+        cut = items[want].lower;
+    }
+    std::sort(items, items + want, [](const Candidate& a, const Candidate& b) {
+        if (a.open != b.open) return a.open < b.open;
+        return a.block != b.block ? a.block < b.block : a.slot < b.slot;
+    });
+    Refine(scan, items, want, 0, true);
+    if (scan.stale) return;
+    scan.batch.size = 0;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < size; i++) {
+        const Candidate& c = items[i];
+        if (i >= want || !(c.lower <= cut))
+            items[kept++] = c;
+        else if (rerank)
+            scan.batch.Push(scan.query_context) = {c.tid, c.open};
+        else
+            RankByEstimate(scan, c);
+    }
+    scan.candidates.size = kept;
+    scan.heaped = 0;
+    HeapCandidates(scan);
+    if (rerank) RerankBatch(desc, scan, scan.batch.items, scan.batch.size, scan.ranked);
+}
+
 // Takes candidates in order of lower bound and gives them their final distance.
 void RankSome(IndexScanDesc desc, Scan& scan) {
-    ItemPointerData batch[kRerankBatch];
+    FoundRow batch[kRerankBatch];
     std::size_t size = 0;
     // Without a distance to the query there is nothing to read the table for.
-    const bool rerank = setting_rerank && scan.ordered && scan.two_stage == 0;
+    const bool rerank = scan.settings.rerank && scan.ordered && scan.two_stage == 0;
     const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
+    if (known / kDeepPart > kRerankBatch) {
+        const bool most = known * kMostPart > static_cast<std::size_t>(ScannedSinceStart(scan));
+        RankMany(desc, scan, most ? scan.candidates.size : known / kDeepPart, rerank);
+        return;
+    }
     const std::size_t want = known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
     // Beyond the first, only rows that can still be among the hinted number.
     const float limit = Min(scan.exact_keys.Threshold(), scan.unused);
@@ -405,25 +486,20 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
             HeapCandidates(scan);
             continue;
         }
-        if (rerank) {
-            batch[size++] = c.tid;
-        } else {
-            // Not below the bound, by which rows come here, or some would come too late.
-            const float rank = Max(c.lower, c.estimate);
-            scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.tid};
-            ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
-            scan.exact_keys.Push(rank);
-            size++;
-        }
+        if (rerank)
+            batch[size] = {c.tid, c.open};
+        else
+            RankByEstimate(scan, c);
+        size++;
     }
     if (rerank && size > 0) RerankBatch(desc, scan, batch, size, scan.ranked);
 }
 
 // ---- the query ----
 
-std::size_t FirstHint(IndexScanDesc desc, const Scan& scan) {
-    const double planned = TakePlannedLimit(RelationGetRelid(desc->indexRelation));
-    if (planned > 0) return static_cast<std::size_t>(Min(planned, static_cast<double>(kLargeHint)));
+// The hint of a scan's first query, when `planned` rows are wanted by the plan (0: nobody knows).
+std::size_t FirstHint(const Scan& scan, std::size_t planned) {
+    if (planned > 0) return Min(planned, kLargeHint);
     if (scan.model->rows_taken > 0)
         return static_cast<std::size_t>(
             Min(scan.model->rows_taken, static_cast<double>(kLargeHint)));
@@ -437,7 +513,33 @@ ByteSpan QueryMemory(std::size_t bytes) {
             bytes};
 }
 
-void Start(IndexScanDesc desc, Scan& scan) {
+ScanSettings SettingsNow(Relation index) {
+    return {
+        .probes = setting_probes > 0 ? setting_probes : OptionsOf(index).probes,
+        .epsilon = setting_epsilon,
+        .rerank = setting_rerank,
+        .rerank_candidates = static_cast<std::size_t>(setting_rerank_candidates),
+        .iterative = setting_iterative_scan,
+        .max_scan_tuples = setting_max_scan_tuples,
+    };
+}
+
+// Opens lists until they are likely to be enough for all rows that are wanted, so that lists are scanned in one
+// sweep and the table is read after it.
+void OpenForWanted(Scan& scan) {
+    while (MayOpenMore(scan) && !scan.stale) {
+        std::size_t lists = 0;
+        if (ScannedSinceStart(scan) < static_cast<std::int64_t>(scan.wanted))
+            lists = Max(scan.open.size, std::size_t{1});
+        else if (!ListsAreEnough(scan))
+            lists = scan.rule.ListsToOpen(scan.near.order.left());
+        if (lists == 0) return;
+        ProbeLists(scan, lists);
+    }
+}
+
+// again: the scan has started over.
+void Start(IndexScanDesc desc, Scan& scan, bool again = false) {
     if (!IsMVCCSnapshot(desc->xs_snapshot))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("non-MVCC snapshots are not supported with quantvec")));
@@ -475,38 +577,35 @@ void Start(IndexScanDesc desc, Scan& scan) {
         scan.ordered = Transform(model, query, {rotated, padded});
     }
     if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
-    scan.two_stage =
-        setting_rerank && scan.ordered ? static_cast<std::size_t>(setting_rerank_candidates) : 0;
+    if (!again) scan.settings = SettingsNow(desc->indexRelation);
+    scan.two_stage = scan.settings.rerank && scan.ordered ? scan.settings.rerank_candidates : 0;
     if (scan.two_stage > scan.hint) SetHint(scan, scan.two_stage);
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
     model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
-                                         static_cast<float>(setting_epsilon), QueryMemory(bytes),
-                                         scan.prepared);
+                                         static_cast<float>(scan.settings.epsilon),
+                                         QueryMemory(bytes), scan.prepared);
     scan.rotated = {rotated, padded};
     const auto probes = static_cast<std::size_t>(
-        ProbesFor(OptionsOf(desc->indexRelation).probes, static_cast<int>(model.meta.lists)));
+        ProbesFor(scan.settings.probes, static_cast<int>(model.meta.lists)));
     BeginNear(scan.near, desc->indexRelation, *scan.model, scan.rotated, kScanListEpsilon,
               ListsBy::kPromising, probes);
     MemoryContextSwitchTo(old);
 
     scan.started = true;
+    BeginLeaving(scan, again);
     ProbeLists(scan, probes);
+    if (scan.settings.iterative == kIterativeStrict) OpenForWanted(scan);
     HeapCandidates(scan);
 }
 
 // Goes on after everything that the opened lists gave. false: there is no more.
 bool OpenMore(Scan& scan) {
-    if (scan.near.order.left() == 0) {
-        scan.counts.stopped = "all lists scanned";
-        return false;
-    }
-    if (setting_iterative_scan == kIterativeOff) {
-        scan.counts.stopped = "probed lists exhausted";
-        return false;
-    }
     if (!MayOpenMore(scan)) {
-        scan.counts.stopped = "max_scan_tuples reached";
+        scan.counts.stopped = scan.near.order.left() == 0 ? "all lists scanned"
+                              : scan.settings.iterative == kIterativeOff
+                                  ? "probed lists exhausted"
+                                  : "max_scan_tuples reached";
         return false;
     }
     SetHint(scan, scan.hint);
@@ -521,8 +620,9 @@ Ranked PopRanked(Array<Ranked>& ranked) {
     return row;
 }
 
-// The row that nothing left can be nearer than, or false at the end, or if the scan is stale.
-bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
+// Brings the row to the head of `ranked` that nothing left in the opened lists can be nearer than. false: they
+// have no more, or the scan is stale.
+bool FindRanked(IndexScanDesc desc, Scan& scan) {
     const double infinity = get_float8_infinity();
     while (!scan.stale) {
         CHECK_FOR_INTERRUPTS();
@@ -531,16 +631,13 @@ bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
             scan.candidates.size > 0 ? KeyOf(scan, scan.candidates.items[0].lower) : infinity;
         const double unused =
             scan.unused < get_float4_infinity() ? KeyOf(scan, scan.unused) : infinity;
-        if (scan.ranked.size > 0 && key <= bound && key <= unused) {
-            row = PopRanked(scan.ranked);
-            return true;
-        }
+        if (scan.ranked.size > 0 && key <= bound && key <= unused) return true;
         if (scan.candidates.size > 0 && bound <= unused) {
             RankSome(desc, scan);
         } else if (unused < infinity) {
             WidenThreshold(scan);
             HeapCandidates(scan);
-        } else if (!OpenMore(scan)) {
+        } else {
             return false;
         }
     }
@@ -549,13 +646,34 @@ bool NextRanked(IndexScanDesc desc, Scan& scan, Ranked& row) {
 
 // quantvec.rerank_candidates: the next so many rows in order of estimate get their exact keys.
 void RerankNext(IndexScanDesc desc, Scan& scan) {
-    auto* batch = static_cast<ItemPointerData*>(
-        MemoryContextAlloc(scan.query_context, scan.two_stage * sizeof(ItemPointerData)));
+    auto* batch = static_cast<FoundRow*>(
+        MemoryContextAllocHuge(scan.query_context, scan.two_stage * sizeof(FoundRow)));
     std::size_t size = 0;
-    Ranked row;
-    while (size < scan.two_stage && NextRanked(desc, scan, row)) batch[size++] = row.tid;
+    while (size < scan.two_stage && FindRanked(desc, scan)) {
+        const Ranked row = PopRanked(scan.ranked);
+        batch[size++] = {row.tid, row.open};
+    }
     RerankBatch(desc, scan, batch, size, scan.second);
+    scan.batches++;
     pfree(batch);
+}
+
+// The same for the two-stage search, at the head of `second`. As many rows as are wanted leave from the first
+// batch, if it holds so many: its best. From there on a row waits until no estimate that is left is below its key.
+bool FindSecond(IndexScanDesc desc, Scan& scan) {
+    for (;;) {
+        const auto returned = static_cast<std::size_t>(scan.counts.returned);
+        const bool best_of_first =
+            scan.batches == 1 && scan.wanted <= scan.two_stage && returned < scan.wanted;
+        if (scan.second.size > 0 && best_of_first) return true;
+        const bool more = FindRanked(desc, scan);
+        if (scan.stale) return false;
+        if (scan.second.size > 0 && (!more || scan.second.items[0].key <= scan.ranked.items[0].key))
+            return true;
+        if (!more) return false;
+        RerankNext(desc, scan);
+        if (scan.stale) return false;
+    }
 }
 
 bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
@@ -563,34 +681,57 @@ bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
                                        CompareHeapPosition) != nullptr;
 }
 
+void Return(Scan& scan, const Ranked& row, ItemPointer tid) {
+    scan.counts.returned++;
+    scan.returned.Push(scan.query_context) = *tid = row.tid;
+    if (OidIsValid(row.toast_value))
+        known_distance = {
+            &scan,      scan.opclass->distance, {scan.reranker.toast.table_id, row.toast_value},
+            scan.query, scan.stored_query,      row.distance};
+}
+
+// A row that came too late leaves after all others. false: there is none.
+bool NextLate(Scan& scan, ItemPointer tid) {
+    if (scan.late.size == 0) return false;
+    scan.counts.late++;
+    Return(scan, PopRanked(scan.late), tid);
+    return true;
+}
+
 // The next row in order, or false at the end, or if the scan is stale.
 bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
+    const bool strict = scan.settings.iterative == kIterativeStrict;
+    Array<Ranked>& rows = scan.two_stage == 0 ? scan.ranked : scan.second;
     for (;;) {
-        Ranked row;
-        if (scan.two_stage == 0) {
-            if (!NextRanked(desc, scan, row)) return false;
-        } else {
-            // All rows of a batch may be invisible to the snapshot.
-            while (scan.second.size == 0) {
-                const std::int64_t before = scan.counts.reranked;
-                RerankNext(desc, scan);
-                if (scan.counts.reranked == before || scan.stale) return false;
-            }
-            row = PopRanked(scan.second);
+        if (!(scan.two_stage == 0 ? FindRanked(desc, scan) : FindSecond(desc, scan))) {
+            if (scan.stale) return false;
+            if (OpenMore(scan)) continue;
+            if (scan.stale) return false;
+            return NextLate(scan, tid);
         }
-        if (WasReturned(scan, row.tid)) continue;
-        if (row.key < scan.last_key && setting_iterative_scan != kIterativeRelaxed) {
-            scan.counts.dropped++;
+        const Ranked& next = rows.items[0];
+        const bool known = WasReturned(scan, next.tid);
+        const bool late = strict && next.key < scan.last_key && next.open >= scan.settled;
+        if (!known && !late && !MayLeave(scan, next.key)) {
+            ProbeLists(scan, scan.rule.ListsToOpen(scan.near.order.left()));
+            HeapCandidates(scan);
             continue;
         }
-        scan.last_key = row.key;
-        scan.last_distance = row.distance;
-        scan.counts.returned++;
-        scan.returned.Push(scan.query_context) = *tid = row.tid;
-        if (OidIsValid(row.toast_value))
-            known_distance = {
-                &scan,      scan.opclass->distance, {scan.reranker.toast.table_id, row.toast_value},
-                scan.query, scan.stored_query,      row.distance};
+        const Ranked row = PopRanked(rows);
+        scan.open.items[row.open].taken++;
+        if (known) continue;
+        if (late) {
+            scan.late.Push(scan.query_context) = row;
+            ivf::HeapSiftUp(scan.late.items, scan.late.size - 1);
+            scan.rule.NoteLate();
+            continue;
+        }
+        if (row.key > scan.last_key) {
+            scan.last_key = row.key;
+            scan.last_distance = row.distance;
+        }
+        scan.settled = scan.open.size;
+        Return(scan, row, tid);
         return true;
     }
 }
@@ -604,6 +745,12 @@ void Clear(Scan& scan) {
     scan.candidates.Reset();
     scan.ranked.Reset();
     scan.second.Reset();
+    scan.batch.Reset();
+    scan.late.Reset();
+    scan.batches = 0;
+    scan.settled = 0;
+    scan.heaps = nullptr;
+    scan.heap_size = 0;
     scan.blocks.Reset();
     scan.returned.Reset();
     scan.skipped = 0;
@@ -630,23 +777,33 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     }
     const bool same_model = model == scan.model;
     scan.model = model;
-    const std::size_t size = scan.returned.size, hint = scan.hint;
-    auto* returned = static_cast<ItemPointerData*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, (size + 1) * sizeof(ItemPointerData)));
-    memcpy(returned, scan.returned.items, size * sizeof(ItemPointerData));
+    // What was returned, and what is kept back for the end, is not to be found again.
+    const std::size_t returned = scan.returned.size, late = scan.late.size, hint = scan.hint;
+    const std::size_t known = returned + late;
+    auto* tids = static_cast<ItemPointerData*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (known + 1) * sizeof(ItemPointerData)));
+    auto* kept = static_cast<Ranked*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, (late + 1) * sizeof(Ranked)));
+    memcpy(tids, scan.returned.items, returned * sizeof(ItemPointerData));
+    memcpy(kept, scan.late.items, late * sizeof(Ranked));
+    for (std::size_t i = 0; i < late; i++) tids[returned + i] = kept[i].tid;
     Clear(scan);
-    qsort(returned, size, sizeof(ItemPointerData), CompareHeapPosition);
-    for (std::size_t i = 0; i < size; i++) scan.returned.Push(scan.query_context) = returned[i];
-    scan.skipped = size;
+    qsort(tids, known, sizeof(ItemPointerData), CompareHeapPosition);
+    for (std::size_t i = 0; i < known; i++) scan.returned.Push(scan.query_context) = tids[i];
+    for (std::size_t i = 0; i < late; i++) scan.late.Push(scan.query_context) = kept[i];
+    scan.skipped = known;
     scan.scanned_before = scan.counts.scanned;
-    pfree(returned);
-    SetHint(scan, Max(hint, size * 2));
+    pfree(tids);
+    pfree(kept);
+    SetHint(scan, Max(hint, known * 2));
     scan.counts.restarts++;
-    Start(desc, scan);
+    Start(desc, scan, true);
     if (same_model || scan.counts.returned == 0) return;
     // The new model may measure with another scale. Estimates of two models have no common order.
-    scan.last_key = setting_rerank && scan.ordered ? KeyOfDistance(scan, scan.last_distance)
-                                                   : -get_float8_infinity();
+    const bool measured = scan.settings.rerank && scan.ordered;
+    scan.last_key = measured ? KeyOfDistance(scan, scan.last_distance) : -get_float8_infinity();
+    for (std::size_t i = 0; measured && i < scan.late.size; i++)
+        scan.late.items[i].key = KeyOfDistance(scan, scan.late.items[i].distance);
 }
 
 // Remembers what the finished scan was for.
@@ -654,6 +811,7 @@ void Finish(Scan& scan) {
     ForgetDistance(&scan);
     if (!scan.started) return;
     scan.model->rows_taken = static_cast<double>(scan.counts.returned);
+    scan.counts.dropped = static_cast<std::int64_t>(scan.late.size);
     last_scan = scan.counts;
 }
 
@@ -681,16 +839,21 @@ IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys) {
 
 void AmRescan(IndexScanDesc desc, ScanKey, int, ScanKey orderbys, int) {
     Scan& scan = *static_cast<Scan*>(desc->opaque);
-    const std::size_t taken = static_cast<std::size_t>(scan.counts.returned);
+    const auto taken = static_cast<std::size_t>(scan.counts.returned);
     const bool again = scan.started;
     Finish(scan);
     Clear(scan);
+    std::size_t planned = 0;
+    if (scan.wanted == 0) {
+        planned = TakePlannedLimit(RelationGetRelid(desc->indexRelation));
+        scan.wanted = planned > 0 ? planned : kSmallHint;
+    }
     scan.last_key = -get_float8_infinity();
     scan.scanned_before = 0;
     scan.counts = {};
     scan.counts.index = RelationGetRelid(desc->indexRelation);
     scan.counts.stopped = "no more rows wanted";
-    SetHint(scan, again && taken > 0 ? taken : FirstHint(desc, scan));
+    SetHint(scan, again && taken > 0 ? taken : FirstHint(scan, planned));
     if (orderbys && desc->numberOfOrderBys > 0)
         memmove(desc->orderByData, orderbys,
                 static_cast<std::size_t>(desc->numberOfOrderBys) * sizeof(ScanKeyData));

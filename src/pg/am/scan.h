@@ -1,6 +1,8 @@
-// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table.
+// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table; leave.cpp asks
+// whether a row may leave before another list is opened.
 #pragma once
 
+#include "core/ivf/leave.h"
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
@@ -43,11 +45,18 @@ struct Candidate {
     bool Before(const Candidate& o) const { return lower < o.lower; }
 };
 
+// A row of an opened list.
+struct FoundRow {
+    ItemPointerData tid;
+    std::uint32_t open;  // index into the open lists
+};
+
 // A row with its final key.
 struct Ranked {
     double key;
-    double distance;  // exact, as the operator gives it; only with a toast_value
-    Oid toast_value;  // the row's vector, if it is stored out of line
+    double distance;     // exact, as the operator gives it; only with a toast_value
+    Oid toast_value;     // the row's vector, if it is stored out of line
+    std::uint32_t open;  // index into the open lists
     ItemPointerData tid;
     bool Before(const Ranked& o) const {
         if (key != o.key) return key < o.key;
@@ -59,7 +68,11 @@ struct Ranked {
 // A list that was opened. Its entry is the one of that time: pages, and what was noted of them, belong to
 // that generation of the list.
 struct OpenList {
-    float l2sqr;  // from the query to the centroid
+    float l2sqr;         // from the query to the centroid
+    std::uint32_t list;  // its number
+    std::uint64_t rows;  // that it held
+    std::uint64_t
+        taken;  // rows of it that left, or are known to be nearer than the one that left last
     ivf::ListEntry entry;
 };
 
@@ -80,7 +93,8 @@ struct ScanCounts {
     std::int64_t refined;
     std::int64_t reranked;
     std::int64_t returned;
-    std::int64_t dropped;    // came too late for strict order
+    std::int64_t late;       // came too late for strict order, and left last
+    std::int64_t dropped;    // came too late, and the scan ended before they left
     std::int64_t revisited;  // blocks
     std::int64_t restarts;   // times that the scan started over
     const char* stopped;
@@ -97,6 +111,16 @@ struct Reranker {
     MemoryContext context;
 };
 
+// The settings as they were when the first row was asked for; a cursor keeps them.
+struct ScanSettings {
+    int probes;
+    double epsilon;
+    bool rerank;
+    std::size_t rerank_candidates;
+    int iterative;
+    std::int64_t max_scan_tuples;  // < 0: no limit
+};
+
 struct Scan {
     MemoryContext context;        // lives as long as the scan
     MemoryContext query_context;  // emptied by every rescan
@@ -104,6 +128,7 @@ struct Scan {
     const OpclassInfo* opclass;
     ScanPages pages;
     Reranker reranker;
+    ScanSettings settings;
     bool started;
 
     // the query
@@ -124,8 +149,18 @@ struct Scan {
     Array<ItemPointerData> returned;  // rows, in their order; sorted up to `skipped`
     std::size_t skipped;              // that were returned before the scan started over
 
+    // when rows leave
+    std::size_t wanted;  // by the plan's LIMIT and OFFSET
+    ivf::LeaveRule rule;
+    std::size_t
+        settled;  // lists that were open when the last row left: no row of theirs comes too late
+    Array<Ranked> late;  // heap by key: rows that are kept back until all others have left
+
     // the cascade
-    std::size_t hint;            // rows that are likely to be wanted
+    std::size_t hint;  // rows that are likely to be wanted
+    float* heaps;      // [4 heap_size] memory of the four that follow
+    std::size_t heap_size;
+    float limit;                 // rows from this bound on are left behind in any case
     ivf::SmallestK scan_bounds;  // upper bounds from the scan layer
     ivf::SmallestK fine_bounds;  // from the refine layer, or exact keys
     ivf::SmallestK exact_keys;
@@ -134,7 +169,9 @@ struct Scan {
     std::size_t heaped;           // the first so many candidates are a heap
     Array<Ranked> ranked;         // heap by key, exact unless rows are ranked by estimate
     std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
+    Array<FoundRow> batch;        // that is reranked
     Array<Ranked> second;         // of the two-stage search: heap by exact key
+    std::size_t batches;          // of it, so far
     Array<SeenBlock> blocks;
     float unused;                    // least unused bound of all blocks
     double last_key, last_distance;  // of the row returned last
@@ -143,16 +180,30 @@ struct Scan {
 
     ScanCounts counts;
 
-    float Threshold() const { return Min(scan_bounds.Threshold(), fine_bounds.Threshold()); }
+    float Threshold() const {
+        return Min(limit, Min(scan_bounds.Threshold(), fine_bounds.Threshold()));
+    }
 };
+
+// ---- leave.cpp ----
+
+// Before the lists of a query are opened. `again`: the scan has started over.
+void BeginLeaving(Scan& scan, bool again);
+// May the row of this key leave? Else lists are opened first: scan.rule says how many.
+bool MayLeave(Scan& scan, double key);
+// Before the first row leaves: are the lists that are open likely to be enough for all rows that are expected to
+// be asked for? Else, as above.
+bool ListsAreEnough(Scan& scan);
+
+// ---- rerank.cpp ----
 
 // The key that an exact distance stands for.
 double KeyOfDistance(const Scan& scan, double distance);
-// By qsort and bsearch: ItemPointerData.
+// By qsort and bsearch: ItemPointerData, or what begins with one.
 int CompareHeapPosition(const void* a, const void* b);
 // Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish. Sorts
 // the batch by heap position.
-void RerankBatch(IndexScanDesc desc, Scan& scan, ItemPointerData* batch, std::size_t size,
+void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
                  Array<Ranked>& ranked);
 void EndRerank(Reranker& reranker);
 
