@@ -96,6 +96,7 @@ install_points() {
 }
 
 say "testing with $("$PG_CONFIG" --version)"
+export WERROR=-Werror
 copy_tree
 runnable=true
 run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false

@@ -78,4 +78,84 @@ inline int PlannedBuildWorkers(Relation heap, Relation index, const IndexInfo*) 
 }
 #endif
 
+// Whether this process is an autovacuum worker.
+#if PG_VERSION_NUM >= 170000
+inline bool IsAutovacuum() {
+    return AmAutoVacuumWorkerProcess();
+}
+#else
+inline bool IsAutovacuum() {
+    return IsAutoVacuumWorkerProcess();
+}
+#endif
+
+// Sleeps as vacuum_cost_delay asks for, and looks for interrupts. ANALYZE never calls it here.
+#if PG_VERSION_NUM >= 180000
+inline void VacuumDelay() {
+    vacuum_delay_point(false);
+}
+#else
+inline void VacuumDelay() {
+    vacuum_delay_point();
+}
+#endif
+
+// From version 17 on, maintenance looks up names in pg_catalog only. Undone by AtEOXact_GUC.
+#if PG_VERSION_NUM >= 170000
+inline void RestrictNames() {
+    RestrictSearchPath();
+}
+#else
+inline void RestrictNames() {}
+#endif
+
+// A search of the index, for EXPLAIN's "Index Searches" (version 18).
+#if PG_VERSION_NUM >= 180000
+inline void CountSearch(IndexScanDesc scan) {
+    if (scan->instrument) scan->instrument->nsearches++;
+}
+#else
+inline void CountSearch(IndexScanDesc) {}
+#endif
+
+// An index scan of our own, that no plan counts.
+#if PG_VERSION_NUM >= 180000
+inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snapshot, int keys) {
+    return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
+}
+#else
+inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snapshot, int keys) {
+    return index_beginscan(heap, index, snapshot, keys, 0);
+}
+#endif
+
+// The next of a sort of values that are passed by value. false: there is none.
+#if PG_VERSION_NUM >= 160000
+inline bool NextDatum(Tuplesortstate* sort, Datum* datum, bool* isnull) {
+    return tuplesort_getdatum(sort, true, false, datum, isnull, nullptr);
+}
+#else
+inline bool NextDatum(Tuplesortstate* sort, Datum* datum, bool* isnull) {
+    return tuplesort_getdatum(sort, true, datum, isnull, nullptr);
+}
+#endif
+
+// Where an index option is kept. Version 18 has a field more, for options that tell "not set" apart.
+constexpr relopt_parse_elt OptionAt(const char* name, relopt_type type, std::size_t offset) {
+    relopt_parse_elt option = {};
+    option.optname = name;
+    option.opttype = type;
+    option.offset = static_cast<int>(offset);
+    return option;
+}
+
+// What a page's header says of its size and layout. Versions 16 and 17 ask for a page that may be
+// changed, and do not change it.
+inline Size PageSizeOf(const char* page) {
+    return PageGetPageSize(const_cast<char*>(page));
+}
+inline int PageLayoutOf(const char* page) {
+    return PageGetPageLayoutVersion(const_cast<char*>(page));
+}
+
 }  // namespace quantvec::pg

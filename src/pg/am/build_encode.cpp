@@ -7,6 +7,7 @@
 
 #include "core/kernels/kernels.h"
 #include "pg/am/build.h"
+#include "pg/compat.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -109,7 +110,7 @@ void TakeSource(Build& b, Waiting& w) {
     RewindRows(*b.rows);
     std::uint64_t pointer;
     while (NextRow(*b.rows, &pointer)) {
-        vacuum_delay_point();
+        VacuumDelay();
         w.counted++;
         ConstFloatSpan raw;
         if (!ReadRow(b.rows->reader, pointer, &raw)) continue;

@@ -15,6 +15,7 @@
 #include "core/quant/rotation.h"
 #include "pg/am/build.h"
 #include "pg/am/retrain.h"
+#include "pg/compat.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -45,12 +46,14 @@ BlockNumber ScanSampledPages(Build& b, std::uint64_t limit, int me, int team,
                              IndexBuildCallback callback, void* state) {
     const BlockNumber pages = RelationGetNumberOfBlocks(b.heap);
     BlockNumber sampled = 0;
+    // A concurrent build reads by a snapshot, and cannot ask for more than that shows.
+    const bool any_visible = !b.info->ii_Concurrent;
     for (BlockNumber page = 0; page < pages; page++) {
         CHECK_FOR_INTERRUPTS();
         if (!IsSampled(page, limit)) continue;
         if (static_cast<int>(sampled++ % static_cast<BlockNumber>(team)) == me)
-            table_index_build_range_scan(b.heap, b.index, b.info, false, true, false, page, 1,
-                                         callback, state, nullptr);
+            table_index_build_range_scan(b.heap, b.index, b.info, false, any_visible, false, page,
+                                         1, callback, state, nullptr);
     }
     return sampled;
 }
@@ -130,7 +133,7 @@ void TakeSourceRows(Taking& t, RowSource& rows, std::uint64_t limit) {
         const std::uint64_t key = ivf::SampleKey(pointer);
         if (!IsSampled(static_cast<BlockNumber>(pointer >> 16), limit) || !IsWanted(t, key))
             continue;
-        vacuum_delay_point();
+        VacuumDelay();
         ConstFloatSpan values;
         if (ReadRow(rows.reader, pointer, &values)) TakeRow(t, key, values);
     }

@@ -29,6 +29,7 @@
 
 #include "pg/am/am.h"
 #include "pg/am/pages.h"
+#include "pg/compat.h"
 #include "pg/error.h"
 #include "pg/subtransaction.h"
 
@@ -192,6 +193,7 @@ QV_SQL_FUNCTION(quantvec_check) {
     int security, nest = NewGUCNestLevel();
     GetUserIdAndSecContext(&user, &security);
     SetUserIdAndSecContext(c.table->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
+    RestrictNames();
 
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec check", ALLOCSET_DEFAULT_SIZES);

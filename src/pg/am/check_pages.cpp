@@ -10,6 +10,7 @@
 
 #include "pg/am/am.h"
 #include "pg/am/check.h"
+#include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 #include "pg/subtransaction.h"
@@ -26,8 +27,8 @@ bool HasPage(Check& c, BlockNumber number) {
 // The parts of the frame that no reader looks at.
 void CheckFrame(const Check& c, const PageCopy& page) {
     const auto* header = reinterpret_cast<const PageHeaderData*>(page.block.data);
-    if (PageGetPageSize(page.block.data) != BLCKSZ ||
-        PageGetPageLayoutVersion(page.block.data) != PG_PAGE_LAYOUT_VERSION ||
+    if (PageSizeOf(page.block.data) != BLCKSZ ||
+        PageLayoutOf(page.block.data) != PG_PAGE_LAYOUT_VERSION ||
         header->pd_upper != ivf::kPayloadEnd || header->pd_flags != 0 ||
         header->pd_prune_xid != InvalidTransactionId)
         ReportCorruption(c.index, page.number, "the page header holds impossible values");

@@ -1,5 +1,6 @@
 #include "pg/am/compact.h"
 
+#include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 
@@ -59,7 +60,7 @@ ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old, std::uint64_t 
     fresh.rows = 0;
     c.reader->Open(old, ListReader::Start(old));
     while (c.reader->Next()) {
-        vacuum_delay_point();
+        VacuumDelay();
         for (std::uint32_t left = c.reader->rows(); left != 0; left &= left - 1) {
             const auto slot = static_cast<std::uint32_t>(__builtin_ctz(left));
             c.reader->Row(slot, c.row);
@@ -96,7 +97,7 @@ void Flip(Compaction& c, std::uint32_t list, const ivf::ListEntry& old, const iv
 // Stamps the pages of a chain behind the first. `next`: what the first names.
 void RetireChain(Relation index, BlockNumber next, const PageOwner& owner, Retired& retired) {
     while (next != ivf::kNoPage) {
-        vacuum_delay_point();
+        VacuumDelay();
         const BlockNumber at = next;
         LockedPage page;
         // What a crash has left half done, the walk by number finds.

@@ -51,14 +51,14 @@ IndexOptions OptionsOf(Relation index) {
 }
 
 bytea* AmOptions(Datum reloptions, bool validate) {
-    static const relopt_parse_elt kTable[] = {
-        {"quantizer", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantizer)},
-        {"bits", RELOPT_TYPE_INT, offsetof(IndexOptions, bits)},
-        {"levels", RELOPT_TYPE_ENUM, offsetof(IndexOptions, levels)},
-        {"pq_m", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_m)},
-        {"pq_bits", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_bits)},
-        {"lists", RELOPT_TYPE_INT, offsetof(IndexOptions, lists)},
-        {"probes", RELOPT_TYPE_INT, offsetof(IndexOptions, probes)},
+    static constexpr relopt_parse_elt kTable[] = {
+        OptionAt("quantizer", RELOPT_TYPE_ENUM, offsetof(IndexOptions, quantizer)),
+        OptionAt("bits", RELOPT_TYPE_INT, offsetof(IndexOptions, bits)),
+        OptionAt("levels", RELOPT_TYPE_ENUM, offsetof(IndexOptions, levels)),
+        OptionAt("pq_m", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_m)),
+        OptionAt("pq_bits", RELOPT_TYPE_INT, offsetof(IndexOptions, pq_bits)),
+        OptionAt("lists", RELOPT_TYPE_INT, offsetof(IndexOptions, lists)),
+        OptionAt("probes", RELOPT_TYPE_INT, offsetof(IndexOptions, probes)),
     };
     return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind,
                                                 sizeof(IndexOptions), kTable, lengthof(kTable)));

@@ -1,5 +1,6 @@
 #include "pg/am/read_list.h"
 
+#include "pg/compat.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
@@ -27,7 +28,7 @@ void ListReader::Load(Page& page, BlockNumber number, const PageOwner& owner) {
         memcpy(page.block.data, held_->bytes, BLCKSZ);
         return;
     }
-    if (!hurry_) vacuum_delay_point();
+    if (!hurry_) VacuumDelay();
     LockedPage locked = LockPage(index_, number, Access::kShare, owner);
     memcpy(page.block.data, locked.bytes, BLCKSZ);
     UnlockPage(locked);

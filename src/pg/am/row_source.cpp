@@ -1,5 +1,7 @@
 #include "pg/am/row_source.h"
 
+#include "pg/compat.h"
+
 namespace quantvec::pg {
 
 void BeginReading(RowReader& r, Relation heap, Relation index) {
@@ -100,7 +102,7 @@ void RewindRows(RowSource& rows) {
 bool NextRow(RowSource& rows, std::uint64_t* pointer) {
     Datum datum;
     bool isnull;
-    if (!tuplesort_getdatum(rows.pointers, true, &datum, &isnull, nullptr)) return false;
+    if (!NextDatum(rows.pointers, &datum, &isnull)) return false;
     *pointer = static_cast<std::uint64_t>(DatumGetInt64(datum));
     return true;
 }

@@ -865,6 +865,7 @@ bool AmGetTuple(IndexScanDesc desc, ScanDirection direction) {
     ForgetDistance(&scan);
     if (!scan.started) {
         pgstat_count_index_scan(desc->indexRelation);
+        CountSearch(desc);
         Start(desc, scan);
     }
     desc->xs_recheck = false;

@@ -16,7 +16,7 @@ void Open(ToastReader& reader) {
     reader.index =
         index_open(toast_get_valid_index(reader.table_id, AccessShareLock), AccessShareLock);
     ToastSnapshot(reader.snapshot);
-    reader.scan = index_beginscan(reader.table, reader.index, &reader.snapshot, 1, 0);
+    reader.scan = BeginIndexScan(reader.table, reader.index, &reader.snapshot, 1);
     reader.slot = table_slot_create(reader.table, nullptr);
     MemoryContextSwitchTo(old);
 }
@@ -102,8 +102,8 @@ bool ToastIsThere(ToastReader& reader, Datum datum) {
 void ReleaseToast(ToastReader& reader) {
     if (!reader.table) return;
     ExecClearTuple(reader.slot);
-    // Drops the pins of the index scan and of its fetches.
-    index_rescan(reader.scan, nullptr, 0, nullptr, 0);
+    // Drops the pins of the index scan and of its fetches; no value has this id.
+    FindValue(reader, InvalidOid);
 }
 
 void EndToast(ToastReader& reader) {

@@ -14,6 +14,7 @@
 #include "pg/am/am.h"
 #include "pg/am/compact.h"
 #include "pg/am/retrain.h"
+#include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 #include "pg/subtransaction.h"
@@ -106,7 +107,7 @@ double Survey(CleanUpState& c) {
                                    MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     const BlockNumber pages = PagesOf(index);
     for (BlockNumber number = 0; number < pages; number++) {
-        vacuum_delay_point();
+        VacuumDelay();
         LockedPage page;
         if (!LockAnyPage(index, number, page, c.info->strategy)) {
             c.retired.Add(number);
@@ -164,9 +165,8 @@ bool Train(CleanUpState& c) {
     Relation index = c.info->index;
     // VACUUM has it locked.
     Relation heap = table_open(index->rd_index->indrelid, NoLock);
-    const int kilobytes = IsAutoVacuumWorkerProcess() && autovacuum_work_mem != -1
-                              ? autovacuum_work_mem
-                              : maintenance_work_mem;
+    const int kilobytes =
+        IsAutovacuum() && autovacuum_work_mem != -1 ? autovacuum_work_mem : maintenance_work_mem;
     const Retrained trained =
         TryRetrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
     table_close(heap, NoLock);
@@ -182,7 +182,7 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
     // Autovacuum comes again.
-    const bool may_move = LockMoves(info->index, Access::kExclusive, !IsAutoVacuumWorkerProcess());
+    const bool may_move = LockMoves(info->index, Access::kExclusive, !IsAutovacuum());
     double rows = Survey(c);
     DEBUG_POINT("survey_done");
     if (may_move) {
@@ -213,7 +213,7 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
         const ivf::ListEntry entry = ReadEntry(info->index, *v.model, i);
         std::uint32_t ordinal = 0;
         for (BlockNumber at = entry.scan_first; at != ivf::kNoPage; ordinal++) {
-            vacuum_delay_point();
+            VacuumDelay();
             LockedPage page = LockPage(info->index, at, Access::kExclusive, ScanOwner(entry));
             if (page.tail().ordinal != ordinal)
                 ReportCorruption(info->index, at, "a chain is out of order");
