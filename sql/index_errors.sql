@@ -21,7 +21,9 @@ CREATE INDEX ON t USING quantvec (v) INCLUDE (id);
 CREATE UNIQUE INDEX ON t USING quantvec (v);
 CREATE INDEX ON t USING quantvec (v DESC);
 CREATE INDEX ON t USING quantvec (v NULLS FIRST);
+\set VERBOSITY sqlstate
 ALTER TABLE t ADD EXCLUDE USING quantvec (v WITH =);
+\set VERBOSITY default
 -- vectors only
 CREATE INDEX ON t USING quantvec (id);
 \echo :LAST_ERROR_SQLSTATE
@@ -54,7 +56,7 @@ SET quantvec.probes = 2;
 SET quantvec.epsilon = 6;
 
 -- another dimension
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,2]';
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <-> '[1,2]' $$) AS plan;
 SELECT id FROM t ORDER BY v <-> '[1,2]';
 \echo :LAST_ERROR_SQLSTATE
 SELECT id FROM t ORDER BY v <#> '[1,2,3,4]' LIMIT 1;
@@ -67,7 +69,7 @@ SELECT id FROM t WHERE id = 17 ORDER BY v <-> '[1,2]' LIMIT 1;
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v <-> (SELECT NULL::vector)) s;
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v <=> (SELECT NULL::vector) LIMIT 2) s;
 -- a query without direction under cosine: the same
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <=> '[0,0,0]';
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <=> '[0,0,0]' $$) AS plan;
 SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE d = 'NaN') AS nan
     FROM (SELECT id, v <=> '[0,0,0]' AS d FROM t ORDER BY v <=> '[0,0,0]') s;
 -- A row without direction, and one whose squared length is no float, is not in a cosine index: its distance is NaN. It
@@ -84,18 +86,18 @@ SELECT id, v <#> '[1,2,3]' AS distance FROM (SELECT id, v FROM t ORDER BY v <#> 
 RESET enable_seqscan;
 RESET enable_sort;
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT id FROM t;
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v = '[1,2,3]';
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v <-> '[1,2,3]' < 1;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,2,3]' DESC;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <+> '[1,2,3]';
-EXPLAIN (COSTS OFF) SELECT count(*) FROM t;
+SELECT pg_temp.explain($$ SELECT id FROM t $$) AS plan;
+SELECT pg_temp.explain($$ SELECT id FROM t WHERE v = '[1,2,3]' $$) AS plan;
+SELECT pg_temp.explain($$ SELECT id FROM t WHERE v <-> '[1,2,3]' < 1 $$) AS plan;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v $$) AS plan;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <-> '[1,2,3]' DESC $$) AS plan;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <+> '[1,2,3]' $$) AS plan;
+SELECT pg_temp.explain($$ SELECT count(*) FROM t $$) AS plan;
 -- constant first is the same
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY '[1,2,3]' <-> v LIMIT 1;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY '[1,2,3]' <-> v LIMIT 1 $$) AS plan;
 SELECT id FROM t ORDER BY '[0,2,1]' <-> v LIMIT 1;
 -- two vectors of a row have no index
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> v LIMIT 1;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <-> v LIMIT 1 $$) AS plan;
 
 -- a cursor goes forward only, unless it keeps its rows
 BEGIN;
@@ -104,7 +106,7 @@ FETCH 2 FROM c;
 FETCH BACKWARD 1 FROM c;
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
-EXPLAIN (COSTS OFF) DECLARE c SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '[-1,-1,3]';
+SELECT pg_temp.explain($$ DECLARE c SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '[-1,-1,3]' $$) AS plan;
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '[1,0.1,1.6]';
 FETCH 3 FROM c;

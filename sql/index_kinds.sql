@@ -133,7 +133,7 @@ SELECT rows = (SELECT count(*) FROM t WHERE category = 3) AS same FROM quantvec_
 SELECT * FROM pg_temp.judge('t WHERE category = 3');
 -- another condition is not its
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 4 ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3;
+SELECT pg_temp.explain($$ SELECT id FROM t WHERE category = 4 ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3 $$) AS plan;
 RESET enable_seqscan;
 DROP TABLE t;
 
@@ -189,7 +189,7 @@ SELECT * FROM pg_temp.judge('t', 10);
 SELECT * FROM pg_temp.judge('t WHERE category = 1', 10);
 SET enable_seqscan = off;
 SET enable_sort = off;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3;
+SELECT pg_temp.explain($$ SELECT id FROM t ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 3 $$) AS plan;
 UPDATE t SET category = 1 WHERE category = 0 AND id < 100;
 ALTER TABLE t DETACH PARTITION t_0;
 SELECT * FROM pg_temp.judge('t');

@@ -242,7 +242,7 @@ CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 40);
 -- ---- joins: one scan, many queries ----
 
 -- each query's rows through one nested loop are those of exact search
-EXPLAIN (COSTS OFF) SELECT q.id, n.id FROM q, LATERAL (SELECT id FROM t ORDER BY t.v <-> q.v LIMIT 5) n;
+SELECT pg_temp.explain($$ SELECT q.id, n.id FROM q, LATERAL (SELECT id FROM t ORDER BY t.v <-> q.v LIMIT 5) n $$) AS plan;
 CREATE FUNCTION pg_temp.judge_join(k int) RETURNS TABLE (queries bigint, rows numeric, wrong bigint) LANGUAGE sql AS $$
     SELECT count(*), sum(cardinality(joined)), count(*) FILTER (WHERE joined <> exact)
         FROM (SELECT q.id, array_agg(n.distance) AS joined
@@ -278,7 +278,7 @@ ROLLBACK;
 
 SET plan_cache_mode = force_generic_plan;
 PREPARE nearest (vector, int) AS SELECT id, v <-> $1 AS distance FROM t ORDER BY v <-> $1 LIMIT $2;
-EXPLAIN (COSTS OFF) EXECUTE nearest ('[1]', 3);
+SELECT pg_temp.explain($$ EXECUTE nearest ('[1]', 3) $$) AS plan;
 -- the same statement for one query after the other, against exact search
 CREATE FUNCTION pg_temp.judge_prepared(k int, OUT queries bigint, OUT rows bigint, OUT wrong bigint)
     LANGUAGE plpgsql AS $$
@@ -314,7 +314,7 @@ SET quantvec.probes = 40;
 EXECUTE nearest ('[1,2]', 3);
 BEGIN;
 DROP INDEX t_v;
-EXPLAIN (COSTS OFF) EXECUTE nearest ('[1]', 3);
+SELECT pg_temp.explain($$ EXECUTE nearest ('[1]', 3) $$) AS plan;
 ROLLBACK;
 DEALLOCATE nearest;
 RESET plan_cache_mode;

@@ -30,7 +30,7 @@ SELECT * FROM pg_temp.compare('t', 'w <#> %s', ARRAY(SELECT v FROM q), 10);
 
 SET enable_seqscan = off;
 SET enable_sort = off;
-EXPLAIN (COSTS OFF) SELECT t.id, t.v <-> q.v FROM q, LATERAL (SELECT id, v FROM t ORDER BY t.v <-> q.v LIMIT 5) t;
+SELECT pg_temp.explain($$ SELECT t.id, t.v <-> q.v FROM q, LATERAL (SELECT id, v FROM t ORDER BY t.v <-> q.v LIMIT 5) t $$) AS plan;
 
 -- Each row's distances by the operator beside the index's order, and computed from values that no scan has seen
 -- (an array and back is not what is stored).

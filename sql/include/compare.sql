@@ -8,6 +8,19 @@ CREATE FUNCTION pg_temp.vectors(n int, dim int, first int DEFAULT 1)
         FROM generate_series(first, first + n - 1) i, generate_series(1, dim) j GROUP BY i
 $$;
 
+-- A plan without what only some servers say of it.
+CREATE FUNCTION pg_temp.explain(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || statement LOOP
+        IF line !~ '^ *Disabled: true$' THEN
+            RETURN NEXT line;
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- The index against exact search: `source` is what stands behind FROM (table and conditions), `sort` the
 -- ORDER BY with %s for the question. Every question is asked both ways.
 --   asked   number of questions
@@ -30,9 +43,11 @@ BEGIN
     rows := 0;
     wrong := 0;
     FOREACH question IN ARRAY questions LOOP
-        statement := format('SELECT coalesce(array_agg(d), ''{}''), count(DISTINCT (t, c)) FROM '
+        -- The order in which rows come is asked for: beside count(DISTINCT) an aggregate gets them sorted otherwise.
+        statement := format('SELECT coalesce(array_agg(d ORDER BY n), ''{}''), count(DISTINCT (t, c)) FROM '
+                            '(SELECT *, row_number() OVER () AS n FROM '
                             '(SELECT %1$s AS d, tableoid AS t, ctid AS c FROM %2$s ORDER BY %1$s '
-                            'LIMIT %3$s OFFSET %4$s) s',
+                            'LIMIT %3$s OFFSET %4$s) s) s',
                             format(sort, quote_literal(question)), source, coalesce(k::text, 'ALL'), skip);
         FOR exact IN 0..1 LOOP
             PERFORM set_config('enable_seqscan', exact::text, true), set_config('enable_sort', exact::text, true),

@@ -129,6 +129,16 @@ inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snap
 }
 #endif
 
+// Makes the planner take any other path, one that a setting disables too. Version 18 counts disabled
+// nodes before it looks at costs: a disabled scan of the table is one. Before, infinite costs say it.
+#if PG_VERSION_NUM >= 180000
+inline void DisablePath(IndexPath* path) {
+    path->path.disabled_nodes = 2;
+}
+#else
+inline void DisablePath(IndexPath*) {}
+#endif
+
 // The next of a sort of values that are passed by value. false: there is none.
 #if PG_VERSION_NUM >= 160000
 inline bool NextDatum(Tuplesortstate* sort, Datum* datum, bool* isnull) {

@@ -7,6 +7,7 @@
 
 #include "pg/am/am.h"
 #include "pg/am/options.h"
+#include "pg/compat.h"
 
 namespace quantvec::pg {
 
@@ -57,6 +58,7 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
         // Only useful for an order.
         *startup_cost = *total_cost = get_float8_infinity();
         *selectivity = *correlation = *pages = 0;
+        DisablePath(path);
         return;
     }
     const IndexOptInfo* info = path->indexinfo;
