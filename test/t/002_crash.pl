@@ -126,9 +126,10 @@ for my $phase ('sampling rows', 'training lists', 'encoding rows', 'writing list
     # A phase may be over before it is seen.
     for (1 .. 20)
     {
-        my $build = start_sql($node, 'CREATE INDEX big_v_idx ON big USING quantvec (v) WITH (lists = 500)');
-        $caught = $node->safe_psql('postgres',
-            "SELECT test_at_phase('pg_stat_progress_create_index', 'building index: $phase', NULL)") ne '';
+        my ($build, $seen) = start_watched($node,
+            sub { start_sql($node, 'CREATE INDEX big_v_idx ON big USING quantvec (v) WITH (lists = 500)') },
+            "SELECT test_at_phase('pg_stat_progress_create_index', 'building index: $phase', NULL)");
+        $caught = $seen ne '';
         crash() if $caught;
         my ($built) = finish_sql($build);
         last if $caught && !$built;

@@ -81,10 +81,9 @@ sub cancelled
     my ($name, $run, $cancel, $undo) = @_;
     for my $try (1 .. 20)
     {
-        my $victim = $run->();
         # {late} goes from 1 to 0: some phases are over in a few milliseconds.
         my $late = 1 - ($try - 1) / 19;
-        my $latency = $node->safe_psql('postgres', $cancel =~ s/\{late\}/$late/r);
+        my ($victim, $latency) = start_watched($node, $run, $cancel =~ s/\{late\}/$late/r);
         my ($good) = finish_sql($victim);
         if (!$good && $latency ne '')
         {

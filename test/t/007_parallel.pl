@@ -25,13 +25,14 @@ $node->safe_psql('postgres', qq{
     INSERT INTO t SELECT i, test_vector(i, $dim) FROM generate_series(1, $rows) AS i;
     CREATE FUNCTION is_worker() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS
         \$\$ SELECT backend_type = 'parallel worker' FROM pg_stat_activity WHERE pid = pg_backend_pid() \$\$;
+    -- From version 17 on, an index is built with pg_catalog as the search_path.
     CREATE FUNCTION half(v vector) RETURNS vector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
-        \$\$ SELECT array(SELECT x / 2 FROM unnest(v::real[]) WITH ORDINALITY AS u (x, i) ORDER BY i)::vector \$\$;
+        \$\$ SELECT array(SELECT x / 2 FROM unnest(v::real[]) WITH ORDINALITY AS u (x, i) ORDER BY i)::public.vector \$\$;
     CREATE FUNCTION half_unsafe(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS
-        \$\$ BEGIN RETURN half(v); END \$\$;
+        \$\$ BEGIN RETURN public.half(v); END \$\$;
     CREATE FUNCTION fails_in_worker(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS
         \$\$ BEGIN
-            IF is_worker() THEN RAISE EXCEPTION 'no worker wants this row' USING ERRCODE = 'QVTST'; END IF;
+            IF public.is_worker() THEN RAISE EXCEPTION 'no worker wants this row' USING ERRCODE = 'QVTST'; END IF;
             RETURN v;
         END \$\$;
 });
@@ -216,8 +217,7 @@ for my $code ("quantizer = 'bq', lists = 300", "quantizer = 'pq', lists = 300", 
             my ($ms, $state) = ('', '');
             for my $try (1 .. 10)
             {
-                my $victim = start_sql($node, $create);
-                $ms = $node->safe_psql('postgres',
+                (my $victim, $ms) = start_watched($node, sub { start_sql($node, $create) },
                     "SELECT test_at_phase('pg_stat_progress_create_index', 'building index: $phase', $after / $try.0)");
                 my ($done) = finish_sql($victim);
                 $state = sqlstate($victim);
@@ -238,9 +238,10 @@ for my $phase ('training lists', 'encoding rows')
     my $state = 'not met';
     for my $try (1 .. 20)
     {
-        my $victim = start_sql($node, "CREATE INDEX i ON t USING quantvec (v) WITH (quantizer = 'pq', lists = 300)");
-        $node->safe_psql('postgres', "SELECT test_at_phase('pg_stat_progress_create_index', 'building index: $phase', NULL);
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker' LIMIT 1");
+        my ($victim) = start_watched($node,
+            sub { start_sql($node, "CREATE INDEX i ON t USING quantvec (v) WITH (quantizer = 'pq', lists = 300)") },
+            "SELECT test_at_phase('pg_stat_progress_create_index', 'building index: $phase', NULL)",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker' LIMIT 1");
         my ($done) = finish_sql($victim);
         $state = sqlstate($victim);
         last if !$done;

@@ -532,7 +532,8 @@ for (sort keys %codes)
 
 my %visible;    # code => { row pointer => 1 }
 
-my $node = new_server('primary', "max_wal_size = 4GB\nshared_buffers = 256MB\n");
+# Faults are for us to find, not for the checksums of the server.
+my $node = new_server('primary', "max_wal_size = 4GB\nshared_buffers = 256MB\n", no_data_checksums => 1);
 $node->safe_psql('postgres', q{
     -- SQLSTATE, message and hint of the check's error, or ok
     CREATE FUNCTION verdict(i regclass, deep boolean) RETURNS text LANGUAGE plpgsql AS $$

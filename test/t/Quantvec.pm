@@ -15,7 +15,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(new_server new_followed_server create_helpers copy_vectors be_float
   points_settings hold_point wait_at_point let_go
   rows_by_index index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
-  start_sql finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean);
+  start_sql start_watched finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean);
 
 # All lists, and bounds that keep six standard errors. A row is lost only if the bound of its code is off by
 # more than that: about 1e-9 a row and query (normal distribution; the errors' tails are thinner), so chance
@@ -74,16 +74,18 @@ sub create_helpers
             FROM generate_series(1, dim) AS j $$;
         -- Waits for a command's phase in a progress view and cancels the command so many milliseconds later
         -- (NULL: does not). Returns the milliseconds from the cancel to the end of the command; NULL if the
-        -- phase was over before it was seen, or before the cancel took effect.
+        -- phase was over before it was seen, or before the cancel took effect. Called by start_watched.
         CREATE FUNCTION test_at_phase(progress regclass, wanted text, cancel_after float8) RETURNS numeric
         LANGUAGE plpgsql AS $$
         DECLARE
             seen boolean := false;
             victim integer;
             current record;
-            since timestamptz;
+            since timestamptz := clock_timestamp();
         BEGIN
             LOOP
+                -- A command may come and go between two looks.
+                IF clock_timestamp() > since + interval '30 s' AND NOT seen THEN RETURN NULL; END IF;
                 PERFORM pg_stat_clear_snapshot();
                 EXECUTE format('SELECT pid, phase FROM %s WHERE datname = current_database()', progress) INTO current;
                 EXIT WHEN current.phase = wanted;
@@ -247,6 +249,21 @@ sub start_sql
         '<', \undef, '>', \$run{out}, '2>', \$run{err},
         IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default * 3));
     return \%run;
+}
+
+# Starts a command by `$start`, but first the statement that waits for it, so that no phase of it can be over before
+# somebody looks. Further statements follow that one. Returns the command's run and what the first statement gave.
+sub start_watched
+{
+    my ($node, $start, $watch, @more) = @_;
+    my $watcher = start_sql($node, "/* watcher */ $watch", @more);
+    $node->poll_query_until('postgres',
+        "SELECT count(*) = 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '/* watcher */%'")
+      or die 'nobody watches';
+    my $run = $start->();
+    my ($good, $out, $err) = finish_sql($watcher);
+    die "watching failed: $err" unless $good;
+    return ($run, (split /\n/, $out)[0] // '');
 }
 
 # Starts pgbench with the scripts [weight => text, ...].
