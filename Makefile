@@ -7,6 +7,7 @@
 #   make check            the rules that are scripts: layers, ODR, headers, test pairs
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
+#   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
 #   make format           clang-format over the tree
 #
 # ./quickstart test runs all of it in a private cluster.
@@ -138,6 +139,10 @@ check-headers:
 	CXX="$(CXX)" PG_CONFIG="$(PG_CONFIG)" scripts/check-headers
 check-tests:
 	scripts/check-tests
+
+.PHONY: matrix
+matrix:
+	scripts/matrix $(SERVERS)
 
 format:
 	clang-format -i $(shell git ls-files '*.cpp' '*.h')

@@ -8,17 +8,19 @@ One index exists at a time, so the planner cannot take another; the plan is chec
 import os
 import re
 import struct
-import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import load_fashion_mnist
 import vectors
 from vectors import psql, timed_ms
 
-K, QUERIES, EXACT_QUERIES, QUERY = 10, 1000, 100, 0
+K, QUERIES, EXACT_QUERIES, QUERY = 10, 500, 30, 0
 INDEXES = {
     "sq8": "quantizer = 'sq8'",
     "bq 1 bit": "quantizer = 'bq', bits = 1",
@@ -34,15 +36,49 @@ def say(text):
     print(f"==> {text}", flush=True)
 
 
+@contextmanager
+def shown(describe):
+    """Shows what describe() says while the body runs: in one line of a terminal, elsewhere a line every five seconds."""
+    done, terminal = threading.Event(), sys.stdout.isatty()
+
+    def show():
+        while not done.wait(0.2 if terminal else 5):
+            text = f"    {describe()}"
+            print(f"\r\033[K{text}" if terminal else text, end="" if terminal else "\n", flush=True)
+
+    thread = threading.Thread(target=show)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        if terminal:
+            print("\r\033[K", end="", flush=True)
+
+
+def clock(name):
+    start = time.monotonic()
+    return lambda: f"{name}: {time.monotonic() - start:.0f} s"
+
+
 def find_truth():
-    """Gives each query the distance of its k-th nearest row. The rows are read from a copy stored PLAIN, because
-    exact search through TOAST takes ten times as long."""
-    psql(f"""SET max_parallel_workers_per_gather = 8; SET parallel_setup_cost = 0; SET min_parallel_table_scan_size = 0;
-        CREATE TABLE plain (v vector(784)); ALTER TABLE plain ALTER v SET STORAGE PLAIN;
-        INSERT INTO plain SELECT v FROM train; ANALYZE plain;
-        CREATE TABLE truth AS SELECT q.id, (SELECT t.v <-> q.v FROM plain t ORDER BY t.v <-> q.v
-            OFFSET {K - 1} LIMIT 1) AS kth FROM query q WHERE q.id < {QUERIES};
-        DROP TABLE plain""")
+    """Gives each query the distance of its k-th nearest row; a connection for each processor. The rows are read from
+    a copy stored PLAIN, because exact search through TOAST takes ten times as long."""
+    psql("""CREATE TABLE plain (v vector(784)); ALTER TABLE plain ALTER v SET STORAGE PLAIN;
+        INSERT INTO plain SELECT v FROM train; ANALYZE plain""")
+    step, found = 5, []
+
+    def find(first):
+        found.extend(psql(f"""SET max_parallel_workers_per_gather = 0;
+            SELECT q.id, (SELECT t.v <-> q.v FROM plain t ORDER BY t.v <-> q.v OFFSET {K - 1} LIMIT 1)
+            FROM query q WHERE q.id >= {first} AND q.id < {first + step}"""))
+
+    with shown(lambda: f"exact search: {100 * len(found) // QUERIES} %"):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(find, range(0, QUERIES, step)))
+    values = ", ".join("({}, {})".format(*line.split("|")) for line in found)
+    psql(f"""CREATE TABLE truth (id int, kth float8); INSERT INTO truth VALUES {values}; DROP TABLE plain""")
 
 
 def search(limit, runs):
@@ -57,32 +93,20 @@ def search(limit, runs):
     return limit * 1000 / min(timed_ms(lines)), float(lines[-1])
 
 
-def show_progress(name):
-    progress = psql("""SELECT phase, CASE WHEN tuples_total > 0 THEN 100 * tuples_done / tuples_total
+def progress(name):
+    rows = psql("""SELECT phase, CASE WHEN tuples_total > 0 THEN 100 * tuples_done / tuples_total
         WHEN blocks_total > 0 THEN 100 * blocks_done / blocks_total END FROM pg_stat_progress_create_index""")
-    if progress:
-        phase, percent = progress[0].split("|")
-        print(f"\r\033[K    {name}: {phase} {percent + ' %' if percent else ''}", end="", flush=True)
+    phase, percent = rows[0].split("|") if rows else ("", "")
+    return f"{name}: {phase} {percent + ' %' if percent else ''}"
 
 
 def build(name, options):
-    """Builds the index, beside a line of progress on a terminal; returns seconds and MiB."""
+    """Builds the index; returns seconds and MiB."""
     psql("DROP INDEX IF EXISTS train_v_idx")
-    statement = f"CREATE INDEX train_v_idx ON train USING quantvec (v vector_l2_ops) WITH ({options})"
     start = time.monotonic()
-    with subprocess.Popen(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement]) as running:
-        while running.returncode is None:
-            if sys.stdout.isatty():
-                show_progress(name)
-            try:
-                running.wait(0.2)
-            except subprocess.TimeoutExpired:
-                pass
-    seconds = time.monotonic() - start
-    if running.returncode:
-        sys.exit(f"the index {name} could not be built")
-    if sys.stdout.isatty():
-        print("\r\033[K", end="")
+    with shown(lambda: progress(name)):
+        psql(f"CREATE INDEX train_v_idx ON train USING quantvec (v vector_l2_ops) WITH ({options})")
+        seconds = time.monotonic() - start
     mib = float(psql("VACUUM ANALYZE train; SELECT pg_relation_size('train_v_idx') / 1048576.0")[0])
     plan = "\n".join(psql(f"EXPLAIN (COSTS OFF) {SEARCH}"))
     if "Index Scan using train_v_idx" not in plan:
@@ -141,13 +165,18 @@ def machine():
 def main():
     psql("CREATE EXTENSION quantvec")
     say("loading 60,000 images as vector(784) and 10,000 to search for")
-    load_fashion_mnist.load("train", "query")
+    with shown(clock("loading")):
+        load_fashion_mnist.load("train", "query")
     table = float(psql("SELECT pg_table_size('train') / 1048576.0")[0])
     say(f"exact search: the truth for {QUERIES:,} queries")
     find_truth()
-    rows = {"exact": (None, None, *search(EXACT_QUERIES, runs=1))}
+    say(f"exact search: {EXACT_QUERIES} queries, timed")
+    with shown(clock("exact search")):
+        rows = {"exact": (None, None, *search(EXACT_QUERIES, runs=1))}
     for name, options in INDEXES.items():
-        rows[name] = (*build(name, options), *search(QUERIES, runs=4))
+        built = build(name, options)
+        with shown(clock(f"{name}: searching")):
+            rows[name] = (*built, *search(QUERIES, runs=4))
 
     print(f"\n{'':10}{'build s':>10}{'index MiB':>12}{'recall@' + str(K):>12}{'queries/s':>12}")
     for name in ["exact", "sq8", "bq 4 bits", "bq 1 bit"]:

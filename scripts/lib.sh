@@ -16,11 +16,37 @@ die() {
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
+# aloud LOG COMMAND...: the output goes to LOG; every eight seconds a line says what is going on.
+aloud() {
+    local log=$1 status=0 ticker
+    shift
+    : >"$log"
+    ticking "$log" &
+    ticker=$!
+    "$@" >>"$log" 2>&1 </dev/null || status=$?
+    kill $ticker
+    wait $ticker 2>/dev/null || true
+    return $status
+}
+
+# The last line of the log; of a compiler's, its last word.
+ticking() {
+    local never line
+    trap - EXIT INT TERM
+    exec {never}<> <(:) # read waits here without a process that would have to be ended
+    SECONDS=0
+    while true; do
+        read -r -t 8 -u $never || true
+        line=$(tail -c 4000 "$1" | tr '\r' '\n' | sed -E 's/ +$//; /^$/d; s/^(gcc|g\+\+|cc|c\+\+) .* //' | tail -n 1)
+        [ -z "$line" ] || printf '    %3d s  %.100s\n' $SECONDS "$line"
+    done
+}
+
 # quietly NAME COMMAND...: the output goes to $work/NAME.log; its end is shown if the command fails.
 quietly() {
     local log=$work/$1.log
     shift
-    "$@" >"$log" 2>&1 </dev/null || {
+    aloud "$log" "$@" || {
         tail -n 40 "$log" >&2
         return 1
     }
@@ -99,9 +125,15 @@ build() {
     quietly build make -C "$root" -j"$(nproc)" || die "the build failed"
 }
 
-# Installs into $work. A server whose configuration includes $work/server.conf finds it there.
+# Installs into $work. A server whose configuration includes $work/server.conf finds it there. QUANTVEC_OWN_SERVER
+# says that the server of PG_CONFIG serves nobody else: then into the server itself.
 install_privately() {
     local major
+    if [ -n "${QUANTVEC_OWN_SERVER:-}" ]; then
+        quietly install make -C "$root" install || die "make install failed"
+        : >"$work/server.conf"
+        return
+    fi
     quietly install make -C "$root" install DESTDIR="$work/install" || die "make install failed"
     major=$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
     echo "dynamic_library_path = '$work/install$("$PG_CONFIG" --pkglibdir):\$libdir'" >"$work/server.conf"

@@ -19,7 +19,7 @@ report() {
 run_step() {
     local name=$1 counter=$2 log=$work/step.log status=0 start=$SECONDS p f s
     shift 2
-    ("$@") >"$log" 2>&1 </dev/null || status=$?
+    aloud "$log" in_subshell "$@" || status=$?
     read -r p f s < <($counter <"$log")
     [ $status = 0 ] || [ "$f" -gt 0 ] || f=1
     [ $((p + f + s)) -gt 0 ] || p=1
@@ -27,10 +27,12 @@ run_step() {
     if [ "$f" -gt 0 ]; then
         tail -n 70 "$log" | sed 's/^/    | /'
     elif [ "$s" -gt 0 ]; then
-        grep -iE '# *skip|\.\. skipped: |^skipped |^check-.* skipped' "$log" | sort -u | sed 's/^/    | /' || true
+        grep -iE '# *skip|\.\. skipped: |^skipped |^SKIP |^check-.* skipped' "$log" | sort -u | sed 's/^/    | /' || true
     fi
     [ "$f" -eq 0 ]
 }
+
+in_subshell() { ("$@"); }
 
 one_check() { echo 0 0 0; }
 
@@ -54,6 +56,15 @@ count_tap() {
          /^ok/ { p++ } /^not ok/ { f++ } END { print p + 0, f + 0, s + 0 }'
 }
 
+# scripts/matrix: "PASS server ...: N passed, N failed, N skipped ..." or "SKIP server: reason".
+count_matrix() {
+    awk '/^SKIP / { s++ }
+         match($0, /[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped/) && /^(PASS|FAIL) / {
+             split(substr($0, RSTART, RLENGTH), n, /[^0-9]+/); p += n[1]; f += n[2]; s += n[3]
+         }
+         END { print p + 0, f + 0, s + 0 }'
+}
+
 copy_tree() {
     mkdir "$work/tree"
     tar -C "$root" --exclude=./.git --exclude=./build --exclude=./demo --exclude='*.o' -cf - . |
@@ -67,8 +78,9 @@ copy_tree() {
 }
 
 sql_regression() {
-    # An ANALYZE of autovacuum would keep dead rows from a VACUUM whose work the tests count.
-    start_server 'autovacuum = off'
+    # An ANALYZE of autovacuum would keep dead rows from a VACUUM whose work the tests count. JIT compiles every
+    # plan that the tests force by a setting, since those have a cost of 1e10.
+    start_server 'autovacuum = off' 'jit = off'
     as_server "$pgxs/test/regress/pg_regress" --inputdir="$work/tree" --outputdir="$work/tree" --bindir="$bin" \
         --dbname=contrib_regression --load-extension=quantvec "$@" && return
     head -n 40 "$work/tree/regression.diffs"
@@ -95,19 +107,34 @@ install_points() {
     sed "s|$work/install|$work/points|" "$work/server.conf" >"$work/points.conf"
 }
 
-say "testing with $("$PG_CONFIG" --version)"
+# Server, compiler, headers and processor, in one line.
+about() {
+    local config xsimd assertions=
+    config=$(printf '#include <xsimd/xsimd.hpp>\nXSIMD_VERSION_MAJOR.XSIMD_VERSION_MINOR' | g++ -x c++ -std=c++20 -E -P - 2>/dev/null || true)
+    xsimd=$(tail -n 1 <<<"$config" | tr -d ' ')
+    [[ $("$PG_CONFIG" --configure) != *--enable-cassert* ]] || assertions=' with assertions'
+    echo "$("$PG_CONFIG" --version | sed 's/ (.*//')$assertions, g++ $(g++ -dumpfullversion), xsimd ${xsimd:-none}, $(uname -m)"
+}
+
+# all; newest: all, and the SQL regression with the newest server that can be had; server: what depends on server and
+# compiler; sql: the SQL regression only
+mode=${1:-all} newest=false
+[ "$mode" != newest ] || mode=all newest=true
+say "testing with $(about)"
 export WERROR=-Werror
 copy_tree
 runnable=true
 run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false
-for rule in layers odr headers tests; do
-    run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
-done
-run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
-run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
+if [ "$mode" = all ]; then
+    for rule in layers odr headers tests; do
+        run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
+    done
+fi
+[ "$mode" = sql ] || run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
+[ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
 if $runnable; then
     run_step 'make install' one_check install_privately || runnable=false
-    run_step 'make points' one_check install_points || runnable=false
+    [ "$mode" = sql ] || run_step 'make points' one_check install_points || runnable=false
 fi
 
 regress=() tap=()
@@ -115,16 +142,23 @@ for file in "$root"/sql/*.sql; do
     [[ $file = *--* || ! -e $file ]] || regress+=("$(basename "$file" .sql)")
 done
 for file in "$root"/test/t/*.pl; do
-    [ ! -e "$file" ] || tap+=("$(basename "$file" .pl)")
+    [ "$mode" = sql ] || [ ! -e "$file" ] || tap+=("$(basename "$file" .pl)")
 done
 if $runnable; then
     [ ${#regress[@]} = 0 ] || run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
+fi
+if ! $runnable; then
+    report 'SQL regression' 0 0 0 ${#regress[@]}
+    report 'TAP tests' 0 0 0 ${#tap[@]}
+elif [ ${#tap[@]} -gt 0 ] && [ ! -e "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ]; then
+    report 'TAP tests: not with this server' 0 0 0 ${#tap[@]}
+else
     for name in "${tap[@]}"; do
         run_step "test/t/$name.pl" count_tap tap_test "$name" || true
     done
-else
-    report 'SQL regression' 0 0 0 ${#regress[@]}
-    report 'TAP tests' 0 0 0 ${#tap[@]}
+fi
+if $newest; then
+    run_step 'SQL regression, newest server' count_matrix "$root/scripts/matrix" --sql newest || true
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
