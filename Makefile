@@ -4,7 +4,7 @@
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
 #   make points           the library with points where tests stop or hold it, into build/points
-#   make check            the rules that are scripts: layers, ODR, headers, test pairs
+#   make check            the rules that are scripts: layers, ODR, headers, first messages, test pairs
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
@@ -47,10 +47,17 @@ EXTRA_CLEAN = $(OBJS:.o=.d) build results regression.diffs regression.out tmp_ch
 # JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
 override with_llvm = no
 
+WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests format matrix
+ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
+LACKING := $(shell scripts/needs "$(PG_CONFIG)" "$(CXX)")
+ifneq ($(LACKING),)
+$(error $(LACKING))
+endif
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 # Flags of the compiler that built the server, which ours may not know; of no effect on 64-bit processors.
 override CXXFLAGS := $(filter-out -fexcess-precision=standard,$(CXXFLAGS))
+endif
 
 # The instruction sets. Flags by file: a function compiled with -mavx2 must never be shared with
 # code that runs before the processor was asked (scripts/check-odr proves it).
@@ -96,7 +103,7 @@ build/san/unit: $(SAN_OBJS)
 	$(CXX) $(SANITIZE) -o $@ $^
 -include $(UNIT_OBJS:.o=.d) $(SAN_OBJS:.o=.d)
 
-.PHONY: unit unit-sanitize check check-layers check-odr check-headers check-tests format
+.PHONY: unit unit-sanitize check check-layers check-odr check-headers check-needs check-tests format
 unit: build/unit/unit
 	build/unit/unit
 unit-sanitize: build/san/unit
@@ -130,13 +137,15 @@ build/points/quantvec.so: $(POINT_OBJS) $(OBJS)
 points: build/points/quantvec.so
 
 # ---- the rules that are scripts ----
-check: check-layers check-odr check-headers check-tests
+check: check-layers check-odr check-headers check-needs check-tests
 check-layers:
 	scripts/check-layers
 check-odr: all
 	scripts/check-odr
 check-headers:
 	CXX="$(CXX)" PG_CONFIG="$(PG_CONFIG)" scripts/check-headers
+check-needs:
+	scripts/check-needs
 check-tests:
 	scripts/check-tests
 

@@ -67,10 +67,11 @@ sub create_helpers
     $node->safe_psql('postgres', q{
         CREATE EXTENSION quantvec;
         -- One of eight centres plus half as much noise: a function of the row's number alone.
+        -- Also in an index, which is built with pg_catalog as the search_path from version 17 on.
         CREATE FUNCTION test_vector(id bigint, dim integer) RETURNS vector
         LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
             SELECT array_agg((hashint8extended(j, id % 8) + 0.5::float8 * hashint8extended(j, 1000 + id))
-                             / 9.3e18::float8)::real[]::vector
+                             / 9.3e18::float8)::real[]::public.vector
             FROM generate_series(1, dim) AS j $$;
         -- Waits for a command's phase in a progress view and cancels the command so many milliseconds later
         -- (NULL: does not). Returns the milliseconds from the cancel to the end of the command; NULL if the

@@ -41,9 +41,10 @@ std::vector<std::size_t> Lengths() {
 template <class T>
 class Placed {
   public:
-    Placed(const std::vector<T>& values, std::size_t offset)
-        : offset_(offset), storage_(values.size() + offset) {
-        std::copy(values.begin(), values.end(), storage_.begin() + static_cast<long>(offset));
+    Placed(const std::vector<T>& values, std::size_t offset) : offset_(offset) {
+        storage_.reserve(offset + values.size());
+        storage_.resize(offset);
+        storage_.insert(storage_.end(), values.begin(), values.end());
     }
     T* data() { return storage_.data() + offset_; }
     std::size_t size() const { return storage_.size() - offset_; }

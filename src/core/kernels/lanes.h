@@ -112,11 +112,29 @@ xsimd::batch<float, Arch> WhereLess(const xsimd::batch<float, Arch>& x,
                                     const xsimd::batch<float, Arch>& otherwise) {
     return xsimd::select(x < y, then, otherwise);
 }
+// xsimd::min takes its operands in another order from version 14 on, so another one of them where one is NaN.
+#ifdef __SSE2__
+inline __m128 MinRegister(__m128 x, __m128 y) {
+    return _mm_min_ps(x, y);
+}
+#endif
+#ifdef __AVX2__
+inline __m256 MinRegister(__m256 x, __m256 y) {
+    return _mm256_min_ps(x, y);
+}
+#endif
+#ifdef __AVX512F__
+inline __m512 MinRegister(__m512 x, __m512 y) {
+    return _mm512_min_ps(x, y);
+}
+#endif
 template <class Arch>
 xsimd::batch<float, Arch> Min(const xsimd::batch<float, Arch>& x,
                               const xsimd::batch<float, Arch>& y) {
 #ifdef __SSE2__
-    return xsimd::min(x, y);
+    using Register = typename xsimd::batch<float, Arch>::register_type;
+    return xsimd::batch<float, Arch>(
+        MinRegister(static_cast<Register>(x), static_cast<Register>(y)));
 #else
     return WhereLess(x, y, x, y);
 #endif
