@@ -86,6 +86,51 @@ is($node->safe_psql('postgres', q{
           FROM many m WHERE id > 10000) t}),
     't|0', 'copies are in the lists of their rows');
 
+# ---- how many rows the directory says that lists have ----
+
+# ListEntry::rows of each list, as on disk.
+sub rows_of_lists
+{
+    my ($index) = @_;
+    $node->safe_psql('postgres', 'CHECKPOINT');
+    my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
+    open my $handle, '<:raw', $file or die "$file: $!";
+    my $read = sub { seek $handle, $_[0], 0; read $handle, my $bytes, $_[1]; return $bytes; };
+    my $lists = unpack 'L<', $read->(64 + 64, 4);
+    # MetaPage::directory, at byte 392 of the payload; 84 entries of 96 bytes a page.
+    my $first = unpack 'L<', $read->(64 + 392 + 8, 4);
+    return map { unpack 'Q<', $read->(($first + int($_ / 84)) * 8192 + 64 + $_ % 84 * 96 + 16, 8) } 0 .. $lists - 1;
+}
+sub sum { my $sum = 0; $sum += $_ for @_; return $sum; }
+
+# Lists on two pages of the directory. Vectors of one centre come: a lot for a few lists, nothing for the others.
+$node->safe_psql('postgres', q{
+    CREATE TABLE counted (id bigint, v vector(8)) WITH (autovacuum_enabled = off);
+    INSERT INTO counted SELECT i, test_vector(i, 8) FROM generate_series(1, 4000) i;
+    CREATE INDEX counted_v ON counted USING quantvec (v) WITH (lists = 100);
+});
+my @built = rows_of_lists('counted_v');
+is(sum(@built), 4000, 'rows of lists: all, as built');
+$node->safe_psql('postgres', 'INSERT INTO counted SELECT i * 8, test_vector(i * 8, 8) FROM generate_series(1001, 2000) i');
+is(sum(rows_of_lists('counted_v')), 4000, 'rows of lists: an insert does not tell');
+$node->safe_psql('postgres', 'VACUUM counted');
+my @grown = rows_of_lists('counted_v');
+cmp_ok(abs(sum(@grown) - 5000), '<=', 5000 / 8, 'rows of lists: VACUUM tells');
+cmp_ok(scalar(grep { $grown[$_] == $built[$_] } 0 .. 99), '>', 50, 'rows of lists: those without news stay');
+is(scalar(grep { $grown[$_] != $built[$_] && 8 * ($grown[$_] - $built[$_]) <= $built[$_] } 0 .. 99), 0,
+    'rows of lists: an eighth is news');
+$node->safe_psql('postgres', 'DELETE FROM counted WHERE id % 8 = 0; VACUUM counted');
+cmp_ok(abs(sum(rows_of_lists('counted_v')) - 3500), '<=', 3500 / 8, 'rows of lists: VACUUM tells that rows have gone');
+# So it does of one list.
+$node->safe_psql('postgres', q{
+    SET client_min_messages = warning;
+    CREATE TABLE flat (id bigint, v vector(8)) WITH (autovacuum_enabled = off);
+    CREATE INDEX flat_v ON flat USING quantvec (v);
+    INSERT INTO flat SELECT i, test_vector(i, 8) FROM generate_series(1, 1000) i;
+    VACUUM flat;
+});
+is(join(',', rows_of_lists('flat_v')), 1000, 'rows of lists: of one list');
+
 # ---- damage that a scan meets ----
 
 $node->safe_psql('postgres', q{

@@ -17,18 +17,18 @@ namespace quantvec::ivf {
 enum class ListState : std::uint8_t { kActive = 1 };
 
 struct ListEntry {
-    std::uint64_t generation;       // stamped on every page and block of the list
-    std::uint64_t centroid_epoch;   // the codes of the list are of this centroid
-    std::uint64_t rows;             // at build; a hint
-    std::uint32_t list_id;          // stable, never reused, not an array index
-    std::uint32_t scan_first;       // chains are never empty
-    std::uint32_t scan_last;        // last page when the entry was written; follow `next` from it
+    std::uint64_t generation;      // stamped on every page and block of the list
+    std::uint64_t centroid_epoch;  // the codes of the list are of this centroid
+    std::uint64_t rows;            // live ones, when VACUUM last saw an eighth more or less; a hint
+    std::uint32_t list_id;         // stable, never reused, not an array index
+    std::uint32_t scan_first;      // chains are never empty
+    std::uint32_t scan_last;       // last page when the entry was written; follow `next` from it
     std::uint32_t scan_contiguous;  // so many pages from scan_first follow each other on disk
     std::uint32_t refine_first;     // kNoPage without a refine layer
     std::uint32_t refine_last;
     std::uint32_t refine_contiguous;
     std::uint32_t successors[2];  // lists that took over, or 0
-    float spread;                 // root mean square distance of rows from the centroid; a hint
+    float spread;  // root mean square distance of the build's rows from the centroid; a hint
     ListState state;
     std::uint8_t reserved8[3];
     std::uint32_t reserved[7];

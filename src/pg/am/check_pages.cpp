@@ -381,7 +381,7 @@ bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) 
     }
     if (c.model->layout.refine_row_bytes > 0) GoToRefine(c, w, ivf::kNoPage, true);
     const bool whole =
-        pages >= w.entry.scan_contiguous && w.scan_last_met && w.used >= w.entry.rows &&
+        pages >= w.entry.scan_contiguous && w.scan_last_met &&
         (c.model->layout.refine_row_bytes == 0 ||
          (w.refine_last_met && w.refine.tail().ordinal + 1 >= w.entry.refine_contiguous));
     if (!whole)

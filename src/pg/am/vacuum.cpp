@@ -6,7 +6,8 @@
 //   1 walk all pages by number: what does each list have, and which pages does nothing name
 //   2 train the index anew, if it was never trained or has grown by ten         (retrain.h)
 //     else give lists with many dead slots new chains                           (compact.h)
-//   3 pages that nobody can be reading any more go to the free space map
+//   3 tell the directory how many rows its lists have, where that has changed by an eighth
+//   4 pages that nobody can be reading any more go to the free space map
 //
 // Each list's chain is walked from its first page, one exclusive lock at a time. Rows only ever go
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
@@ -133,6 +134,43 @@ double Survey(CleanUpState& c) {
     return rows;
 }
 
+// Is a count of rows an eighth off?
+bool IsFarOff(std::uint64_t noted, std::uint64_t live) {
+    const std::uint64_t difference = noted > live ? noted - live : live - noted;
+    return 8 * difference > noted;
+}
+
+// Tells the directory how many rows lists have, where it is far off: one record a page of the directory.
+void NoteRows(CleanUpState& c) {
+    const std::uint32_t lists = c.model->meta.lists;
+    ivf::ListEntry* entries = c.model->entries;
+    const auto each = [&](std::uint32_t first, auto take) {
+        const std::uint32_t end =
+            Min(lists, first + static_cast<std::uint32_t>(ivf::kEntriesPerPage));
+        for (std::uint32_t i = first; i < end; i++)
+            if (IsFarOff(entries[i].rows, c.lists[i].live)) take(i);
+    };
+    for (std::uint32_t first = 0; first < lists; first += ivf::kEntriesPerPage) {
+        vacuum_delay_point();
+        bool any = false;
+        each(first, [&](std::uint32_t) { any = true; });
+        if (!any) continue;
+        LockedPage page =
+            LockPage(c.info->index, PlaceOfEntry(*c.model, first).page, Access::kExclusive,
+                     {ivf::PageKind::kDirectory, 0, c.model->meta.directory.generation});
+        Change change(c.info->index);
+        std::uint8_t* bytes = change.Add(page);
+        // Inserters change other fields of an entry; rows are VACUUM's.
+        each(first, [&](std::uint32_t i) {
+            entries[i].rows = c.lists[i].live;
+            reinterpret_cast<ivf::ListEntry*>(bytes + PlaceOfEntry(*c.model, i).offset)->rows =
+                entries[i].rows;
+        });
+        change.Commit();
+        UnlockPage(page);
+    }
+}
+
 // Gives lists new chains. As with training, what fails, for want of space perhaps, is a WARNING.
 void CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
@@ -142,6 +180,7 @@ void CompactLists(CleanUpState& c) {
         for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
             if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
             CompactList(compaction, list, c.lists[list].live);
+            c.lists[list].live = c.model->entries[list].rows;
             c.retired.Release();
         }
     };
@@ -192,6 +231,7 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
             CompactLists(c);
         UnlockMoves(info->index, Access::kExclusive);
     }
+    NoteRows(c);
     c.retired.Release();
     stats->num_index_tuples = rows;
     stats->num_pages = RelationGetNumberOfBlocks(info->index);
