@@ -61,6 +61,26 @@ inline void CheckOldSnapshot(Snapshot snapshot, Relation rel, Page page) {
 }
 #endif
 
+// Whether an internal subtransaction may be begun now. From 17 on it may in parallel mode, too.
+#if PG_VERSION_NUM >= 170000
+inline bool MayBeginSubtransaction() {
+    return true;
+}
+#else
+inline bool MayBeginSubtransaction() {
+    return !IsInParallelMode();
+}
+#endif
+
+// Ends a read or write of a page that failed. From 16 on the resource owner does.
+#if PG_VERSION_NUM >= 160000
+inline void ForgetBufferIO() {}
+#else
+inline void ForgetBufferIO() {
+    AbortBufferIO();
+}
+#endif
+
 // Workers that the planner grants a build: as the settings and the table's size say, none for
 // temporary tables and for expressions that are not parallel safe. From version 17 on the server
 // asks it itself, if the access method says that it can use the answer.

@@ -254,6 +254,66 @@ for my $phase ('training lists', 'encoding rows')
 build('CREATE INDEX i ON t USING quantvec (v)');
 answers_are_exact($node, 't', $dim, 'the next build');
 
+# ---- a VACUUM with parallel workers ----
+
+# They do other indexes of the table; ours is the leader's. What cannot be trained is a warning, and VACUUM does the
+# rest of its work.
+$node->safe_psql('postgres', q{
+    SET client_min_messages = warning;
+    CREATE TABLE cared (id bigint, v vector(16)) WITH (autovacuum_enabled = off);
+    CREATE INDEX ON cared (id);
+    CREATE INDEX ON cared ((id % 7));
+    CREATE INDEX cared_v ON cared USING quantvec (v) WITH (quantizer = 'pq', lists = 1000);
+    INSERT INTO cared SELECT i, test_vector(i, 16) FROM generate_series(1, 30000) AS i;
+    VACUUM (INDEX_CLEANUP off) cared;
+});
+sub vacuum_in_parallel
+{
+    my ($name, @settings) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $before = $node->safe_psql('postgres', "SELECT relfrozenxid FROM pg_class WHERE relname = 'cared'");
+    $node->safe_psql('postgres', 'SELECT pg_current_xact_id()') for 1 .. 3;
+    my ($status, $out, $messages) = $node->psql('postgres', join ';', (map { "SET $_" } @settings),
+        'SET min_parallel_index_scan_size = 0', 'VACUUM (FREEZE, VERBOSE, INDEX_CLEANUP on) cared');
+    is($status, 0, "$name: VACUUM comes to its end");
+    like($messages, qr/launched 1 parallel vacuum worker for index/, "$name: with a worker");
+    cmp_ok($node->safe_psql('postgres', "SELECT relfrozenxid FROM pg_class WHERE relname = 'cared'"), '>', $before,
+        "$name: the table is frozen");
+    return $messages;
+}
+like(vacuum_in_parallel('little memory', "maintenance_work_mem = '1MB'"),
+    qr/WARNING:  could not train index "cared_v": memory required is about \d+ MB/, 'little memory: a warning');
+$node->safe_psql('postgres', 'ALTER INDEX cared_v SET (pq_m = 32)');
+like(vacuum_in_parallel('impossible options'), qr/WARNING:  could not train index "cared_v": pq_m is 32, but/,
+    'impossible options: a warning');
+$node->safe_psql('postgres', 'ALTER INDEX cared_v RESET (pq_m, lists)');
+# In the middle, with files open and pages pinned.
+like(vacuum_in_parallel('no temporary files', "maintenance_work_mem = '2MB'", "temp_file_limit = '64kB'"),
+    qr/WARNING:  could not train index "cared_v": temporary file size exceeds/, 'no temporary files: a warning');
+is($node->safe_psql('postgres', "SELECT trained FROM quantvec_index_info('cared_v')"), 'f', 'after all that: not trained');
+my $messages = vacuum_in_parallel('trained');
+like($messages, qr/INFO:  index "cared_v" was trained with \d+ lists for \d+ rows/, 'trained: VACUUM VERBOSE says it');
+is($node->safe_psql('postgres', "SELECT trained FROM quantvec_index_info('cared_v')"), 't', 'trained: it is');
+answers_are_exact($node, 'cared', 16, 'trained');
+$node->safe_psql('postgres', 'DELETE FROM cared WHERE id % 3 = 0');
+like(vacuum_in_parallel('dead rows'), qr/INFO:  index "cared_v": \d+ of \d+ lists written anew/, 'dead rows: lists are written anew');
+answers_are_exact($node, 'cared', 16, 'dead rows');
+# An index on an expression, which may run anything: before version 17 nothing could hold it.
+$node->safe_psql('postgres', q{
+    SET client_min_messages = warning;
+    TRUNCATE cared;
+    DROP INDEX cared_v;
+    CREATE INDEX cared_half ON cared USING quantvec ((half(v)::vector(16))) WITH (lists = 10);
+    INSERT INTO cared SELECT i, test_vector(i, 16) FROM generate_series(1, 3000) AS i;
+});
+$messages = vacuum_in_parallel('an expression');
+if ($node->pg_version < 17)
+{
+    like($messages, qr/WARNING:  index "cared_half" on an expression is not trained by a parallel VACUUM/, 'an expression: a warning');
+    $node->safe_psql('postgres', 'VACUUM (PARALLEL 0) cared');
+}
+is($node->safe_psql('postgres', "SELECT trained FROM quantvec_index_info('cared_half')"), 't', 'an expression: trained');
+
 all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

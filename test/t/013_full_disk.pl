@@ -38,9 +38,10 @@ sub limit_files
 # VACUUM's messages, and whether it has frozen the table.
 sub vacuum
 {
+    my (@settings) = @_;
     my $before = $node->safe_psql('postgres', "SELECT relfrozenxid FROM pg_class WHERE relname = 't'");
     $node->safe_psql('postgres', 'SELECT pg_current_xact_id()') for 1 .. 3;
-    my ($status, $out, $messages) = $node->psql('postgres', 'VACUUM (FREEZE, INDEX_CLEANUP on) t');
+    my ($status, $out, $messages) = $node->psql('postgres', join ';', @settings, 'VACUUM (FREEZE, INDEX_CLEANUP on) t');
     my $after = $node->safe_psql('postgres', "SELECT relfrozenxid FROM pg_class WHERE relname = 't'");
     return ($status == 0 && $after > $before, $messages);
 }
@@ -80,6 +81,14 @@ limit_files(size());
 like($messages, qr/WARNING:  could not write lists of index "t_v" anew: could not extend file/, 'no space for compaction: a warning');
 ok($frozen, 'no space for compaction: VACUUM freezes the table');
 has_all_rows('no space for compaction');
+# So it is where VACUUM has workers for other indexes.
+limit_files('unlimited');
+$node->safe_psql('postgres', 'CREATE INDEX ON t (id); CREATE INDEX ON t ((id % 7)); CHECKPOINT');
+limit_files(size());
+($frozen, $messages) = vacuum('SET min_parallel_index_scan_size = 0');
+like($messages, qr/WARNING:  could not write lists of index "t_v" anew: could not extend file/, 'the same with workers: a warning');
+ok($frozen, 'the same with workers: VACUUM freezes the table');
+has_all_rows('the same with workers');
 
 limit_files('unlimited');
 ($frozen, $messages) = vacuum();

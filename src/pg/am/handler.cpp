@@ -27,7 +27,7 @@ QV_SQL_FUNCTION(quantvec_handler) {
     am->amcanorderbyop = true;
     // A query without conditions is the common one.
     am->amoptionalkey = true;
-    // Training in cleanup runs in a subtransaction, which parallel mode does not allow.
+    // Training in cleanup may fail and VACUUM go on, which workers cannot (subtransaction.h).
     am->amparallelvacuumoptions = VACUUM_OPTION_NO_PARALLEL;
     DeclareParallelBuild(am);
 

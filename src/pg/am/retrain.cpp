@@ -112,9 +112,17 @@ void ShowAsBefore(const Progress& before) {
         pgstat_progress_update_param(i, before.params[i]);
 }
 
-// `context`: for what it needs.
-Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
-                  MemoryContext context) {
+// What came of a training: `trained`, or why it was refused.
+struct Outcome {
+    Retrained trained;
+    int sqlstate;
+    const char* why;  // nullptr: it was not
+    const char* hint;
+};
+
+// `context`: for what it needs. What is to be expected now and then is an outcome, no error.
+Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
+                MemoryContext context) {
     MemoryContext caller = MemoryContextSwitchTo(context);
     const std::size_t pointer_bytes = budget / kPointerShare;
     const Progress progress = ProgressNow();
@@ -144,12 +152,19 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     b.first_list_id = model.meta.next_list_id;
     AllocateOwn(b, context);
     const Decisions plan = PlanTraining(b);
-    if (!IsWorthIt(plan))
-        ereport(ERROR,
-                (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                 errmsg("memory required is about %.0f MB",
-                        MegabytesFor(b, plan) * kPointerShare / (kPointerShare - 1)),
-                 errhint("Raise maintenance_work_mem, or autovacuum_work_mem for autovacuum.")));
+    const auto end = [&] {
+        ShowAsBefore(progress);
+        EndRows(rows);
+        MemoryContextSwitchTo(caller);
+    };
+    if (!IsWorthIt(plan)) {
+        end();
+        const double megabytes = MegabytesFor(b, plan) * kPointerShare / (kPointerShare - 1);
+        return {{},
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                psprintf("memory required is about %.0f MB", megabytes),
+                "Raise maintenance_work_mem, or autovacuum_work_mem for autovacuum."};
+    }
     StartTeam(b.team, heap, index, false, 0, MapMemory(b, 1, plan.lists, nullptr));
     ShareMemory(b, plan.lists);
     *b.decided = plan;
@@ -172,10 +187,13 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
         const std::uint64_t last = CatchUp(t, rows, inserter, round > 1, false);
         moved += last;
         if (last < kFewRows || (last < kSomeRows && round >= kRounds)) break;
-        if (moved > kMostGrowth * Max(encoded, std::uint64_t{10000}))
-            ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-                            errmsg("rows are inserted faster than they can be moved to new lists"),
-                            errhint("VACUUM tries it again.")));
+        if (moved > kMostGrowth * Max(encoded, std::uint64_t{10000})) {
+            end();
+            return {{},
+                    ERRCODE_OBJECT_IN_USE,
+                    "rows are inserted faster than they can be moved to new lists",
+                    "VACUUM tries it again."};
+        }
     }
     DEBUG_POINT("train_caught_up");
     LockSwitch(index, Access::kExclusive);
@@ -185,10 +203,13 @@ Retrained Retrain(Relation heap, Relation index, Model& model, std::size_t budge
     DEBUG_POINT("train_flipped");
     UnlockSwitch(index, Access::kExclusive);
 
-    ShowAsBefore(progress);
-    EndRows(rows);
-    MemoryContextSwitchTo(caller);
-    return {meta.lists, encoded + moved};
+    end();
+    return {{meta.lists, encoded + moved}, 0, nullptr, nullptr};
+}
+
+// An expression of the index may be anything.
+StepRuns RunsOf(Relation index) {
+    return index->rd_index->indkey.values[0] == 0 ? StepRuns::kAnything : StepRuns::kOwnCode;
 }
 
 }  // namespace
@@ -208,20 +229,31 @@ double TrainingDueAt(Relation index, const MetaPage& meta) {
 }
 
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget) {
+    if (!CanTry(RunsOf(index))) {
+        ereport(WARNING,
+                (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                 errmsg("index \"%s\" on an expression is not trained by a parallel VACUUM",
+                        RelationGetRelationName(index)),
+                 errhint("VACUUM (PARALLEL 0) trains it, and so does autovacuum.")));
+        return {};
+    }
     const Progress progress = ProgressNow();
-    Retrained trained = {};
+    Outcome outcome = {};
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec training", ALLOCSET_DEFAULT_SIZES);
     const ErrorData* error =
-        TryStep([&] { trained = Retrain(heap, index, model, budget, context); });
+        TryStep([&] { outcome = Retrain(heap, index, model, budget, context); }, RunsOf(index));
     MemoryContextDelete(context);
-    if (!error) return trained;
-    ShowAsBefore(progress);
-    ereport(WARNING, (errcode(error->sqlerrcode),
-                      errmsg("could not train index \"%s\": %s", RelationGetRelationName(index),
-                             error->message),
-                      error->hint ? errhint("%s", error->hint) : 0));
-    return {};
+    if (error) {
+        ShowAsBefore(progress);
+        outcome = {{}, error->sqlerrcode, error->message, error->hint};
+    }
+    if (outcome.why)
+        ereport(WARNING, (errcode(outcome.sqlstate),
+                          errmsg("could not train index \"%s\": %s", RelationGetRelationName(index),
+                                 outcome.why),
+                          outcome.hint ? errhint("%s", outcome.hint) : 0));
+    return outcome.trained;
 }
 
 }  // namespace quantvec::pg

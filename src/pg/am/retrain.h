@@ -23,11 +23,10 @@
 namespace quantvec::pg {
 
 struct Retrained {
-    std::uint32_t lists;
+    std::uint32_t lists;  // 0: it was not
     std::uint64_t rows;
 };
-// model: of the index now. budget: bytes. An error but a cancel becomes a WARNING, and there are 0 lists; in
-// parallel mode, which allows no subtransaction, it stays one.
+// model: of the index now. budget: bytes. A refusal, and an error but a cancel, become a WARNING.
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget);
 
 // From so many live rows on it is time.

@@ -72,6 +72,24 @@ void VacuumPage(BulkDelete& v, LockedPage& page) {
 
 // ---- cleanup ----
 
+// Is this VACUUM (VERBOSE)? The server tells an access method no more than the statement that is running does.
+bool IsVerbose() {
+    if (!ActivePortal || !ActivePortal->stmts) return false;
+    const Node* statement = linitial_node(PlannedStmt, ActivePortal->stmts)->utilityStmt;
+    if (!statement || !IsA(statement, VacuumStmt)) return false;
+    ListCell* cell;
+    foreach (cell, castNode(VacuumStmt, statement)->options) {
+        auto* option = lfirst_node(DefElem, cell);
+        if (strcmp(option->defname, "verbose") == 0) return defGetBoolean(option);
+    }
+    return false;
+}
+
+// The level of a line that says what was done.
+int LevelOfNews() {
+    return IsVerbose() ? INFO : LOG;
+}
+
 double SecondsSince(TimestampTz begin) {
     return static_cast<double>(GetCurrentTimestamp() - begin) / 1e6;
 }
@@ -184,17 +202,18 @@ void CompactLists(CleanUpState& c) {
             c.retired.Release();
         }
     };
-    if (const ErrorData* error = TryStep(compact))
+    if (const ErrorData* error = TryStep(compact, StepRuns::kOwnCode))
         ereport(WARNING, (errcode(error->sqlerrcode),
                           errmsg("could not write lists of index \"%s\" anew: %s",
                                  RelationGetRelationName(c.info->index), error->message),
                           error->hint ? errhint("%s", error->hint) : 0));
     if (compaction.lists == 0) return;
-    ereport(LOG, (errhidestmt(true), errhidecontext(true),
-                  errmsg("index \"%s\": %lld of %u lists written anew with %lld rows in %.1f s",
-                         RelationGetRelationName(c.info->index),
-                         static_cast<long long>(compaction.lists), c.model->meta.lists,
-                         static_cast<long long>(compaction.rows), SecondsSince(begin))));
+    ereport(LevelOfNews(),
+            (errhidestmt(true), errhidecontext(true),
+             errmsg("index \"%s\": %lld of %u lists written anew with %lld rows in %.1f s",
+                    RelationGetRelationName(c.info->index),
+                    static_cast<long long>(compaction.lists), c.model->meta.lists,
+                    static_cast<long long>(compaction.rows), SecondsSince(begin))));
 }
 
 // Trains the index. false: it could not be done, and everything is as before; a WARNING says why. A
@@ -210,10 +229,11 @@ bool Train(CleanUpState& c) {
         TryRetrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
     table_close(heap, NoLock);
     if (trained.lists == 0) return false;
-    ereport(LOG, (errhidestmt(true), errhidecontext(true),
-                  errmsg("index \"%s\" was trained with %u lists for %llu rows in %.1f s",
-                         RelationGetRelationName(index), trained.lists,
-                         static_cast<unsigned long long>(trained.rows), SecondsSince(begin))));
+    ereport(LevelOfNews(),
+            (errhidestmt(true), errhidecontext(true),
+             errmsg("index \"%s\" was trained with %u lists for %llu rows in %.1f s",
+                    RelationGetRelationName(index), trained.lists,
+                    static_cast<unsigned long long>(trained.rows), SecondsSince(begin))));
     return true;
 }
 
