@@ -172,6 +172,41 @@ damage_is_met('damaged codes of centroids', sub {
 # MetaPage::build_id, which nothing else tells.
 damage_is_met('damaged metapage', sub { return 64 + 32 });
 
+# ---- damage that an insert meets ----
+
+# 64 dimensions are blocks of 768 bytes: the 11th begins at the end of a page, and its codes go on in the next, which
+# has no head of its own. An insert goes back from there to the block's head, and on from it if the block is full.
+for my $case (
+    [ 340, 'the head of the last block is elsewhere', 1, 40, 0 ],
+    [ 340, 'the last page is its own head', 1, 40, 2 ],
+    [ 352, 'the chain goes on elsewhere', 0, 20, 0 ],
+    [ 352, 'the chain goes back', 0, 20, 1 ])
+{
+    my ($rows, $name, $page, $field, $value) = @$case;
+    $node->safe_psql('postgres', qq{
+        SET client_min_messages = warning;
+        CREATE TABLE chained (id bigint, v vector(64));
+        CREATE INDEX chained_v ON chained USING quantvec (v) WITH (bits = 1);
+        INSERT INTO chained SELECT i, test_vector(i, 64) FROM generate_series(1, $rows) i;
+        CHECKPOINT});
+    my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('chained_v')");
+    $node->stop;
+    open my $handle, '+<:raw', $file or die "$file: $!";
+    my $read = sub { seek $handle, $_[0], 0; read $handle, my $bytes, 4; return unpack 'L<', $bytes; };
+    # The first scan page of the only list, and the one that it names (PageTail::next).
+    my @pages = $read->($read->(64 + 392 + 8) * 8192 + 64 + 28);
+    push @pages, $read->($pages[0] * 8192 + 8128 + 20);
+    is($read->($pages[1] * 8192 + 8128 + 40), $pages[0], "$name: the last page has no head, and says where it is");
+    seek $handle, $pages[$page] * 8192 + 8128 + $field, 0;
+    print $handle pack 'L<', $value == 0 ? 0 : $pages[ $value - 1 ];
+    close $handle or die "$file: $!";
+    $node->start;
+    my $run = start_sql($node, 'SET statement_timeout = 20000', 'INSERT INTO chained SELECT i, test_vector(i, 64) FROM generate_series(1001, 1020) i');
+    finish_sql($run);
+    is(sqlstate($run), 'XX002', "$name: an error");
+    $node->safe_psql('postgres', 'DROP TABLE chained');
+}
+
 all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();

@@ -12,6 +12,8 @@ struct Appender {
     Relation index = list.index;
     const ivf::ListEntry& entry = list.entry;
     const ivf::BlockLayout& layout = *list.layout;
+    // kMoved: the page that is not the list's.
+    BlockNumber stale_page = InvalidBlockNumber;
 
     // Links a new page behind `last` (locked, the last of its chain) and notes it in the directory.
     void Extend(LockedPage& last, const PageOwner& owner, std::uint32_t head_page) {
@@ -110,11 +112,20 @@ struct Appender {
         bool behind_full = false;
         std::size_t ahead = 0;
         std::uint32_t head_page = ivf::kNoPage;
+        // Back to the block's head, then on page by page: a damaged chain has an end, too.
+        std::uint32_t before = ivf::kNoPage;
         for (;;) {
             CHECK_FOR_INTERRUPTS();
             LockedPage page;
-            if (!TryLockPage(index, at, Access::kExclusive, owner, page)) return Appended::kMoved;
+            if (!TryLockPage(index, at, Access::kExclusive, owner, page)) {
+                stale_page = at;
+                return Appended::kMoved;
+            }
             const ivf::PageTail& tail = page.tail();
+            if (before != ivf::kNoPage &&
+                (behind_full ? tail.ordinal != before + 1 : tail.ordinal >= before))
+                ReportCorruption(index, at, "a chain is out of order");
+            before = tail.ordinal;
             if (extend && (tail.flags & ivf::kSealed) != 0) {
                 UnlockPage(page);
                 return Appended::kSealed;
@@ -143,8 +154,6 @@ struct Appender {
             } else if (!behind_full) {
                 // Codes only, or nothing yet: the block that they belong to is before.
                 if (tail.head_page != ivf::kNoPage) {
-                    if (tail.head_page == at)
-                        ReportCorruption(index, at, "a page names itself as the one before");
                     at = tail.head_page;
                     UnlockPage(page);
                     continue;
@@ -280,8 +289,12 @@ GrowingList GrowingListOf(Relation index, Model& model, std::uint32_t list) {
             &model.tails[list]};
 }
 
-Appended AppendRow(const GrowingList& list, ivf::RowPointer pointer, const quant::EncodedRow& row) {
-    return Appender{list}.Append(pointer, row);
+Appended AppendRow(const GrowingList& list, ivf::RowPointer pointer, const quant::EncodedRow& row,
+                   BlockNumber* stale_page) {
+    Appender appender{list};
+    const Appended done = appender.Append(pointer, row);
+    if (stale_page) *stale_page = appender.stale_page;
+    return done;
 }
 
 LockedPage LockGrowth(const GrowingList& list) {

@@ -36,7 +36,9 @@ enum class Appended {
     kMoved,   // the chain has been given up: the directory, or the metapage, knows another
     kSealed,  // a new model is about to take over (LockSwitch)
 };
-Appended AppendRow(const GrowingList& list, ivf::RowPointer pointer, const quant::EncodedRow& row);
+// stale_page: kMoved's page that is not the list's; nobody is told with nullptr.
+Appended AppendRow(const GrowingList& list, ivf::RowPointer pointer, const quant::EncodedRow& row,
+                   BlockNumber* stale_page = nullptr);
 
 // Locks the page through which every further row would have to come.
 LockedPage LockGrowth(const GrowingList& list);

@@ -60,12 +60,12 @@ void LookAgain(RowInserter& inserter, Appended why, MemoryContext context) {
         SetSealed(GrowingListOf(index, model, inserter.list), false);
     } else {
         const ivf::ListEntry before = model.entries[inserter.list];
-        const BlockNumber tail = model.tails[inserter.list];
         if (RefreshEntries(index, model)) {
             const ivf::ListEntry& now = model.entries[inserter.list];
-            // The same place once more would not do either: this says why.
-            if (now.generation == before.generation && now.scan_last == tail) {
-                LockedPage page = LockPage(index, tail, Access::kShare, ScanOwner(now));
+            // The chain is the same all the time, and the page would be no better once more: this says why.
+            if (now.generation == before.generation && inserter.stale_page != InvalidBlockNumber) {
+                LockedPage page =
+                    LockPage(index, inserter.stale_page, Access::kShare, ScanOwner(now));
                 UnlockPage(page);
             }
         }
@@ -104,6 +104,7 @@ Appended InsertRow(RowInserter& inserter, ConstFloatSpan raw, ivf::RowPointer po
     Model& model = *inserter.model;
     const std::size_t padded = model.meta.padded_dim;
     const FloatSpan vector(inserter.vector, padded);
+    inserter.stale_page = InvalidBlockNumber;
     if (!Transform(model, raw, vector)) return Appended::kDone;
     if (!NearestList(inserter.index, model, vector, &inserter.list)) return Appended::kMoved;
     const ConstFloatSpan centroid =
@@ -112,7 +113,8 @@ Appended InsertRow(RowInserter& inserter, ConstFloatSpan raw, ivf::RowPointer po
     EncodeIntoList(model.layout, NormTerm(*inserter.opclass, raw), centroid, vector,
                    {inserter.workspace, padded}, inserter.row);
     DEBUG_POINT("insert_chosen");
-    return AppendRow(GrowingListOf(inserter.index, model, inserter.list), pointer, inserter.row);
+    return AppendRow(GrowingListOf(inserter.index, model, inserter.list), pointer, inserter.row,
+                     &inserter.stale_page);
 }
 
 bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relation,

@@ -12,7 +12,8 @@ struct RowInserter {
     const OpclassInfo* opclass;
     float *vector, *workspace, *centroid;  // [padded_dim]
     quant::EncodedRow row;
-    std::uint32_t list;  // number of the list that the last row was for
+    std::uint32_t list;      // number of the list that the last row was for
+    BlockNumber stale_page;  // the page that had no place for it, if it is not the list's
 };
 // Room for one row, in the current context; with every model anew.
 void BeginInserts(RowInserter& inserter, Relation index, Model* model);
