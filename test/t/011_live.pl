@@ -387,6 +387,48 @@ for my $quantizer (qw(bq sq8))
     cmp_ok($most, '<=', 1.3 * $fresh, "$quantizer, 50 rounds of new rows: size (new: $fresh)");
 }
 
+# ---- shared buffers ----
+
+# VACUUM reads through its ring of 32 buffers, and what it holds on to between two rows is no page of the table.
+SKIP:
+{
+    skip 'pg_buffercache is not installed', 4
+      unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_buffercache'");
+    my $limit = $node->pg_version >= 16 ? ", BUFFER_USAGE_LIMIT '256kB'" : '';
+    $node->safe_psql('postgres', q{
+        CREATE EXTENSION pg_buffercache;
+        CREATE FUNCTION buffers(t regclass, OUT buffers bigint, OUT pinned bigint) LANGUAGE sql AS $$
+            SELECT count(*), count(*) FILTER (WHERE pinning_backends > 0) FROM pg_buffercache
+            WHERE relfilenode = pg_relation_filenode(t) AND relforknumber = 0 $$;
+        CREATE TABLE ring (id bigint, v vector(96)) WITH (autovacuum_enabled = off);
+        INSERT INTO ring SELECT n, v FROM source;
+        CREATE INDEX ring_v ON ring USING quantvec (v) WITH (quantizer = 'sq8', lists = 4);
+        DELETE FROM ring WHERE id % 50 = 0});
+    $node->restart;
+    $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP on $limit) ring");
+    is($node->safe_psql('postgres', "SELECT rows, dead_share > 0 FROM quantvec_index_info('ring_v')"), '11760|t',
+        'shared buffers: VACUUM has removed rows');
+    $node->restart;
+    $node->safe_psql('postgres', "DELETE FROM ring WHERE id % 50 = 1; VACUUM (INDEX_CLEANUP on $limit) ring");
+    cmp_ok($node->safe_psql('postgres', "SELECT buffers FROM buffers('ring_v')"), '<', 60,
+        'shared buffers: VACUUM leaves them to others, of ' . $node->safe_psql('postgres', "SELECT pg_relation_size('ring_v') / 8192") . ' pages');
+    # In the middle of a training.
+    $node->safe_psql('postgres', q{
+        DROP INDEX ring_v;
+        SET client_min_messages = warning;
+        ALTER TABLE ring RENAME TO full_ring;
+        CREATE TABLE ring (id bigint, v vector(96)) WITH (autovacuum_enabled = off);
+        CREATE INDEX ring_v ON ring USING quantvec (v);
+        INSERT INTO ring SELECT * FROM full_ring});
+    my $holder = hold_point($node);
+    my $vacuum = start_sql($node, "LOAD 'quantvec'", "SET quantvec.debug_pause_at = 'train_written'", 'VACUUM ring');
+    wait_at_point($node);
+    is($node->safe_psql('postgres', "SELECT buffers > 0, pinned FROM buffers('ring')"), 't|0',
+        'shared buffers: a training that waits pins no page of the table');
+    let_go($node, $holder);
+    ok(finish_run($vacuum), 'shared buffers: it goes on');
+}
+
 # ---- autovacuum ----
 
 create_table('pq');

@@ -126,7 +126,8 @@ bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use) {
                                   use.pages > kPagesTooMany * needed + 1);
 }
 
-void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired) {
+void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired,
+                     BufferAccessStrategy strategy) {
     c = {};
     c.index = index;
     c.model = model;
@@ -134,7 +135,7 @@ void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retir
     c.room = AllocateBlockRoom(model->layout);
     c.row = AllocateRow(model->layout);
     c.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
-    c.reader->Begin(index, model->layout);
+    c.reader->Begin(index, model->layout, strategy);
     c.context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec compaction", ALLOCSET_DEFAULT_SIZES);
 }

@@ -44,7 +44,8 @@ struct Compaction {
 
     std::int64_t lists, rows;  // rewritten
 };
-void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired);
+void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retired,
+                     BufferAccessStrategy strategy);
 // live: rows that the list has at least.
 void CompactList(Compaction& c, std::uint32_t list, std::uint64_t live);
 

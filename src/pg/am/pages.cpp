@@ -85,9 +85,11 @@ bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOw
     return false;
 }
 
-LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner) {
-    LockedPage page = Pin(index, MAIN_FORKNUM, number,
-                          access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
+LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                    BufferAccessStrategy strategy) {
+    LockedPage page =
+        Pin(index, MAIN_FORKNUM, number,
+            access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE, strategy);
     if (IsOwnedBy(index, page, owner)) return page;
     const ivf::PageTail& tail = page.tail();
     if (tail.kind != owner.kind) ReportCorruption(index, number, "the page is of another kind");

@@ -60,7 +60,8 @@ class RecentPages {
 bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
                  LockedPage& page);
 // The same where nothing else may be: damage is an ERROR that names index and block.
-LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner);
+LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
+                    BufferAccessStrategy strategy = nullptr);
 
 // The same for a scan, in share mode. The snapshot is there for old_snapshot_threshold.
 struct ScanPages {

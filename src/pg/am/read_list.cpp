@@ -5,9 +5,11 @@
 
 namespace quantvec::pg {
 
-void ListReader::Begin(Relation index, const ivf::BlockLayout& layout) {
+void ListReader::Begin(Relation index, const ivf::BlockLayout& layout,
+                       BufferAccessStrategy strategy) {
     index_ = index;
     layout_ = &layout;
+    strategy_ = strategy;
     codes_ = static_cast<std::uint8_t*>(palloc0(layout.code_bytes));
 }
 
@@ -29,7 +31,7 @@ void ListReader::Load(Page& page, BlockNumber number, const PageOwner& owner) {
         return;
     }
     if (!hurry_) VacuumDelay();
-    LockedPage locked = LockPage(index_, number, Access::kShare, owner);
+    LockedPage locked = LockPage(index_, number, Access::kShare, owner, strategy_);
     memcpy(page.block.data, locked.bytes, BLCKSZ);
     UnlockPage(locked);
 }

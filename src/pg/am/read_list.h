@@ -12,8 +12,8 @@ namespace quantvec::pg {
 
 class ListReader {
   public:
-    // Room, in the current context.
-    void Begin(Relation index, const ivf::BlockLayout& layout);
+    // Room, in the current context. strategy: VACUUM's, which leaves shared buffers to others.
+    void Begin(Relation index, const ivf::BlockLayout& layout, BufferAccessStrategy strategy);
     // How far a list was read: all blocks before, and `used` slots of block `ordinal`, which is on
     // `page` if there was any.
     struct Position {
@@ -49,6 +49,7 @@ class ListReader {
 
     Relation index_;
     const ivf::BlockLayout* layout_;
+    BufferAccessStrategy strategy_;
     ivf::ListEntry entry_;
     bool hurry_;
     const LockedPage* held_;

@@ -122,7 +122,7 @@ struct Outcome {
 
 // `context`: for what it needs. What is to be expected now and then is an outcome, no error.
 Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
-                MemoryContext context) {
+                BufferAccessStrategy strategy, MemoryContext context) {
     MemoryContext caller = MemoryContextSwitchTo(context);
     const std::size_t pointer_bytes = budget / kPointerShare;
     const Progress progress = ProgressNow();
@@ -130,7 +130,7 @@ Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
 
     Retraining t = {heap, index, &model, nullptr, nullptr};
     t.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
-    t.reader->Begin(index, model.layout);
+    t.reader->Begin(index, model.layout, strategy);
     t.read = static_cast<ListReader::Position*>(
         MemoryContextAllocHuge(context, model.meta.lists * sizeof(ListReader::Position)));
     RefreshEntries(index, model);
@@ -228,7 +228,8 @@ double TrainingDueAt(Relation index, const MetaPage& meta) {
     return kGrowth * rows;
 }
 
-Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget) {
+Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget,
+                     BufferAccessStrategy strategy) {
     if (!CanTry(RunsOf(index))) {
         ereport(WARNING,
                 (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -241,8 +242,8 @@ Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t bu
     Outcome outcome = {};
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec training", ALLOCSET_DEFAULT_SIZES);
-    const ErrorData* error =
-        TryStep([&] { outcome = Retrain(heap, index, model, budget, context); }, RunsOf(index));
+    const ErrorData* error = TryStep(
+        [&] { outcome = Retrain(heap, index, model, budget, strategy, context); }, RunsOf(index));
     MemoryContextDelete(context);
     if (error) {
         ShowAsBefore(progress);

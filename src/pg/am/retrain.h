@@ -27,7 +27,8 @@ struct Retrained {
     std::uint64_t rows;
 };
 // model: of the index now. budget: bytes. A refusal, and an error but a cancel, become a WARNING.
-Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget);
+Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget,
+                     BufferAccessStrategy strategy);
 
 // From so many live rows on it is time.
 double TrainingDueAt(Relation index, const MetaPage& meta);

@@ -69,6 +69,9 @@ bool ReadRow(RowReader& r, std::uint64_t pointer, ConstFloatSpan* vector) {
         if (!again) break;
     }
     MemoryContextSwitchTo(old);
+    // Whoever reads row after row waits in between, and a pin keeps others from cleaning the page.
+    ExecClearTuple(r.slot);
+    table_index_fetch_reset(r.fetch);
     return found;
 }
 

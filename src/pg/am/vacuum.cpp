@@ -9,7 +9,7 @@
 //   3 tell the directory how many rows its lists have, where that has changed by an eighth
 //   4 pages that nobody can be reading any more go to the free space map
 //
-// Each list's chain is walked from its first page, one exclusive lock at a time. Rows only ever go
+// Each list's chain is walked from its first page, one lock at a time. Rows only ever go
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
 // walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
 #include "pg/am/am.h"
@@ -48,13 +48,16 @@ std::uint32_t DeadSlots(const BulkDelete& v, const std::uint8_t* block) {
     return dead;
 }
 
-void VacuumPage(BulkDelete& v, LockedPage& page) {
+// Clears the live bits of dead rows of a page, which is locked in share mode, and exclusively only if there is
+// something to clear. In between rows may come, behind those that were looked at; none may go, nor the page.
+// Leaves it locked.
+void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
     const ivf::BlockLayout& layout = v.model->layout;
     const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
-    const ivf::PageTail& tail = page.tail();
+    const std::size_t blocks = page.tail().blocks;
     std::uint32_t dead[ivf::kPayloadBytes / ivf::kPrefixBytes];
     bool any = false;
-    for (std::size_t i = 0; i < tail.blocks; i++) {
+    for (std::size_t i = 0; i < blocks; i++) {
         const std::uint8_t* block = BlockOnPage(v.info->index, layout, page.bytes, page.number, i);
         dead[i] = DeadSlots(v, block);
         any = any || dead[i] != 0;
@@ -63,10 +66,13 @@ void VacuumPage(BulkDelete& v, LockedPage& page) {
         v.stats->num_index_tuples += __builtin_popcount(live & ~dead[i]);
     }
     if (!any) return;
+    const BlockNumber number = page.number;
+    UnlockPage(page);
+    page = LockPage(v.info->index, number, Access::kExclusive, owner, v.info->strategy);
     Change change(v.info->index);
     std::uint8_t* bytes = change.Add(page);
-    for (std::size_t i = 0; i < tail.blocks; i++)
-        ivf::HeadAt(bytes + tail.first_block + i * block_bytes)->live &= ~dead[i];
+    for (std::size_t i = 0; i < blocks; i++)
+        ivf::HeadAt(bytes + page.tail().first_block + i * block_bytes)->live &= ~dead[i];
     change.Commit();
 }
 
@@ -169,7 +175,7 @@ void NoteRows(CleanUpState& c) {
             if (IsFarOff(entries[i].rows, c.lists[i].live)) take(i);
     };
     for (std::uint32_t first = 0; first < lists; first += ivf::kEntriesPerPage) {
-        vacuum_delay_point();
+        VacuumDelay();
         bool any = false;
         each(first, [&](std::uint32_t) { any = true; });
         if (!any) continue;
@@ -193,7 +199,7 @@ void NoteRows(CleanUpState& c) {
 void CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Compaction compaction;
-    BeginCompaction(compaction, c.info->index, c.model, &c.retired);
+    BeginCompaction(compaction, c.info->index, c.model, &c.retired, c.info->strategy);
     const auto compact = [&] {
         for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
             if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
@@ -223,10 +229,11 @@ bool Train(CleanUpState& c) {
     Relation index = c.info->index;
     // VACUUM has it locked.
     Relation heap = table_open(index->rd_index->indrelid, NoLock);
-    const int kilobytes =
-        IsAutovacuum() && autovacuum_work_mem != -1 ? autovacuum_work_mem : maintenance_work_mem;
-    const Retrained trained =
-        TryRetrain(heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024);
+    const int kilobytes = IsAutovacuum() && autovacuum_work_mem != -1
+                              ? autovacuum_work_mem
+                              : maintenance_work_mem;
+    const Retrained trained = TryRetrain(
+        heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024, c.info->strategy);
     table_close(heap, NoLock);
     if (trained.lists == 0) return false;
     ereport(LevelOfNews(),
@@ -274,10 +281,11 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
         std::uint32_t ordinal = 0;
         for (BlockNumber at = entry.scan_first; at != ivf::kNoPage; ordinal++) {
             VacuumDelay();
-            LockedPage page = LockPage(info->index, at, Access::kExclusive, ScanOwner(entry));
+            LockedPage page =
+                LockPage(info->index, at, Access::kShare, ScanOwner(entry), info->strategy);
             if (page.tail().ordinal != ordinal)
                 ReportCorruption(info->index, at, "a chain is out of order");
-            VacuumPage(v, page);
+            VacuumPage(v, page, ScanOwner(entry));
             at = page.tail().next;
             UnlockPage(page);
         }
