@@ -217,6 +217,23 @@ REINDEX INDEX t_v;
 SELECT advice FROM quantvec_index_info('t_v');
 DROP TABLE t;
 
+-- ---- a column whose dimensions were taken away: the index has them ----
+
+SET client_min_messages = warning;
+CREATE TABLE t (id int, v vector(8)) WITH (autovacuum_enabled = off);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = pq);
+RESET client_min_messages;
+ALTER TABLE t ALTER v TYPE vector;
+INSERT INTO t SELECT * FROM pg_temp.vectors(6000, 8);
+SELECT advice FROM quantvec_index_info('t_v');
+VACUUM t;
+SELECT * FROM pg_temp.state('t_v');
+REINDEX INDEX t_v;
+ALTER TABLE t ALTER v TYPE vector(8);
+REINDEX INDEX t_v;
+SELECT * FROM pg_temp.state('t_v');
+DROP TABLE t;
+
 -- ---- a training that cannot be ----
 
 SET client_min_messages = warning;

@@ -55,13 +55,24 @@ MemoryContext BuildContext() {
     return AllocSetContextCreate(CurrentMemoryContext, "quantvec build", ALLOCSET_DEFAULT_SIZES);
 }
 
+// Dimensions of a new index.
+int DimToBuild(Relation index) {
+    const int dim = DeclaredDim(index);
+    if (dim < 0)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("column does not have dimensions"),
+                        errhint("Declare the column with a number of dimensions, for example "
+                                "vector(768), or index an expression that has one.")));
+    return dim;
+}
+
 std::size_t BuildBudget() {
     return static_cast<std::size_t>(maintenance_work_mem) * 1024;
 }
 
 }  // namespace
 
-void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork,
+void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim, ForkNumber fork,
                std::size_t budget) {
     b = {};
     b.heap = heap;
@@ -73,12 +84,7 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNum
     b.budget = budget;
     b.generation = 1;
     b.first_list_id = 1;
-    b.dim = DeclaredDim(index);
-    if (b.dim < 0)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("column does not have dimensions"),
-                        errhint("Declare the column with a number of dimensions, for example "
-                                "vector(768), or index an expression that has one.")));
+    b.dim = dim;
     if (b.dim > b.opclass->max_dim)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                         errmsg("column cannot have more than %d dimensions for quantvec index",
@@ -152,7 +158,7 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     MemoryContext context = BuildContext();
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
-    InitBuild(b, heap, index, info, MAIN_FORKNUM, BuildBudget());
+    InitBuild(b, heap, index, info, DimToBuild(index), MAIN_FORKNUM, BuildBudget());
     AllocateOwn(b, context);
 
     Phase(b, kPhaseSample);
@@ -181,7 +187,7 @@ void AmBuildEmpty(Relation index) {
     MemoryContext context = BuildContext();
     MemoryContext old = MemoryContextSwitchTo(context);
     Build b;
-    InitBuild(b, nullptr, index, nullptr, INIT_FORKNUM, BuildBudget());
+    InitBuild(b, nullptr, index, nullptr, DimToBuild(index), INIT_FORKNUM, BuildBudget());
     if (b.layout.spec.kind == quant::Kind::kPq)
         b.layout = ivf::MakeLayout({quant::Kind::kSq8, 8, b.layout.spec.padded_dim});
     StartTeam(b.team, nullptr, index, false, 0, MapMemory(b, 1, 1, nullptr));
@@ -222,7 +228,8 @@ extern "C" void quantvec_build_worker(dsm_segment* segment, shm_toc* toc) {
     Build b;
     IndexInfo* info = BuildIndexInfo(member.index);
     info->ii_Concurrent = member.concurrent;
-    InitBuild(b, member.heap, member.index, info, MAIN_FORKNUM, BuildBudget());
+    InitBuild(b, member.heap, member.index, info, DimToBuild(member.index), MAIN_FORKNUM,
+              BuildBudget());
     AllocateOwn(b, context);
     b.team = team;
     ShareMemory(b, reinterpret_cast<const Decisions*>(team.memory)->lists);

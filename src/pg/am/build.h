@@ -110,8 +110,9 @@ inline void Phase(const Build& b, int phase) {
 }
 
 // build.cpp
-// `budget`: bytes for everything.
-void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, ForkNumber fork,
+// `dim`: an index in use has its own, which ALTER TABLE may have taken from the column. `budget`: bytes for
+// everything.
+void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim, ForkNumber fork,
                std::size_t budget);
 // Memory of each participant's own, for its steps.
 void AllocateOwn(Build& b, MemoryContext context);

@@ -157,6 +157,11 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
     for (std::uint32_t i = 0; i < meta.lists; i++)
         if (WantsCompaction(model.layout, rows.lists[i]))
             return "VACUUM: it writes lists anew that have many dead rows";
+    if (DeclaredDim(index) < 0)
+        return psprintf(
+            "ALTER TABLE .. TYPE vector(%u): the column has no dimensions any more, and "
+            "REINDEX, or a restore of a dump, would fail",
+            meta.dim);
     if (drift >= kMuchDrift)
         return "REINDEX: rows are farther from the centers of their lists than those they were "
                "made for";

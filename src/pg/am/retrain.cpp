@@ -145,7 +145,8 @@ Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
 
     Build b;
     pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, kPhaseSample);
-    InitBuild(b, heap, index, BuildIndexInfo(index), MAIN_FORKNUM, budget - pointer_bytes);
+    InitBuild(b, heap, index, BuildIndexInfo(index), static_cast<int>(model.meta.dim), MAIN_FORKNUM,
+              budget - pointer_bytes);
     b.in_place = true;
     b.rows = &rows;
     b.generation = model.meta.directory.generation + 1;
