@@ -115,10 +115,53 @@ DROP TABLE few;
 
 -- ---- other data than the lists were made for ----
 
-INSERT INTO t SELECT id, (SELECT array_agg(2 * x) FROM unnest(v::real[]) x)::vector FROM pg_temp.vectors(6000, 24, 30001);
+-- of few rows VACUUM makes nothing
+CREATE FUNCTION pg_temp.others(n int, dim int, first int) RETURNS TABLE (id int, v vector) LANGUAGE sql AS $$
+    SELECT id, (SELECT array_agg(2 * x) FROM unnest(v::real[]) x)::vector FROM pg_temp.vectors(n, dim, first) $$;
+INSERT INTO t SELECT * FROM pg_temp.others(3000, 24, 30001);
+VACUUM t;
 SELECT i, drift > 1.15 AS much, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
-REINDEX TABLE t;
+INSERT INTO t SELECT * FROM pg_temp.others(3000, 24, 40001);
+SELECT i, drift > 1.15 AS much, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
 SELECT i, abs(drift - 1) < 0.05 AS none, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+-- not before a fifth has changed
+INSERT INTO t SELECT id, (SELECT array_agg(4 * x) FROM unnest(v::real[]) x)::vector FROM pg_temp.vectors(2000, 24, 50001);
+VACUUM t;
+SELECT i, drift > 1.15 AS much, rows, rows_trained, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+DELETE FROM t WHERE id % 10 = 0;
+VACUUM t;
+SELECT i, drift < 1.15 AS little, rows, rows_trained, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+
+-- ---- a table that has shrunk to a tenth ----
+
+REINDEX TABLE t;
+DELETE FROM t WHERE id % 12 <> 1;
+SELECT i, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+SELECT i, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+SELECT * FROM pg_temp.compare('t', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(20, 24, 90001)), 10);
+-- nothing more to do, and an index like any other
+VACUUM t;
+INSERT INTO t SELECT * FROM pg_temp.vectors(5000, 24, 60001);
+VACUUM t;
+SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
+-- with hardly a row
+CREATE TABLE shrunk (id int, v vector(24)) WITH (autovacuum_enabled = off);
+INSERT INTO shrunk SELECT * FROM pg_temp.vectors(10000, 24);
+CREATE INDEX shrunk_v ON shrunk USING quantvec (v);
+DELETE FROM shrunk WHERE id > 20;
+VACUUM shrunk;
+SELECT * FROM pg_temp.state('shrunk_v');
+SET enable_seqscan = off;
+SELECT count(*) FROM (SELECT id FROM shrunk ORDER BY v <-> array_fill(1, '{24}')::vector LIMIT 10) s;
+RESET enable_seqscan;
+DELETE FROM shrunk;
+VACUUM shrunk;
+SELECT * FROM pg_temp.state('shrunk_v');
+DROP TABLE shrunk;
 DROP TABLE t;
 
 -- ---- unlogged and temporary ----

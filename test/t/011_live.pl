@@ -387,6 +387,29 @@ for my $quantizer (qw(bq sq8))
     cmp_ok($most, '<=', 1.3 * $fresh, "$quantizer, 50 rounds of new rows: size (new: $fresh)");
 }
 
+# ---- all rows are replaced by others ----
+
+# It is trained anew for that once, and not again while rows change that are like these.
+$node->safe_psql('postgres', q{
+    CREATE TABLE drifting (id bigint, v vector(96)) WITH (autovacuum_enabled = off);
+    INSERT INTO drifting SELECT n, v FROM source;
+    CREATE INDEX drifting_v_idx ON drifting USING quantvec (v)});
+sub replace_some
+{
+    my ($round, $part) = @_;
+    $node->safe_psql('postgres', $_)
+      for "UPDATE drifting SET v = array(SELECT -x FROM unnest(test_vector(id + 100000 * $round, 96)::real[])"
+      . " WITH ORDINALITY AS u (x, i) ORDER BY i)::vector WHERE $part",
+      'VACUUM (INDEX_CLEANUP on) drifting';
+    return;
+}
+replace_some(0, 'true');
+replace_some($_, "id % 10 = $_") for 1 .. 9;
+is(times_trained('drifting'), 1, 'other rows, then changes: ten VACUUMs train once');
+is($node->safe_psql('postgres', "SELECT drift < 1.1, advice FROM quantvec_index_info('drifting_v_idx')"), 't|',
+    'other rows, then changes: lists fit them');
+indexes_are_sound($node, 'drifting', 'other rows, then changes');
+
 # ---- shared buffers ----
 
 # VACUUM reads through its ring of 32 buffers, and what it holds on to between two rows is no page of the table.

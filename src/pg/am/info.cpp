@@ -1,10 +1,8 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
-#include "core/kernels/kernels.h"
 #include "pg/am/am.h"
-#include "pg/am/compact.h"
+#include "pg/am/drift.h"
 #include "pg/am/options.h"
 #include "pg/am/retrain.h"
-#include "pg/am/row_source.h"
 #include "pg/am/scan.h"
 #include "pg/error.h"
 
@@ -16,25 +14,15 @@ struct PageCounts {
     std::int64_t meta, model, directory, scan, refine, free;
 };
 
-// Rows that drift is measured by: their distances vary by a third or so, their mean by 1 %.
-constexpr std::size_t kDriftRows = 1000;
-// Drift that is worth new lists. SPFresh (Xu and others, SOSP 2023) moves centroids at about as much.
-constexpr double kMuchDrift = 1.15;
-// Free pages that are worth a word: this part of the file, and a megabyte. Churn leaves an eighth free,
-// training in place about half.
+// Free pages that are worth a word: this part of the file, and a megabyte. Churn leaves an eighth free. Those that
+// a training in place leaves (about half, more if the new codes are smaller) do not count: new rows will fill them.
 constexpr double kMuchFree = 1.0 / 3;
 constexpr double kSomeFree = 128;
 
-struct SampledRow {
-    std::uint64_t pointer;
-    std::uint32_t list;
-};
-
 struct RowCounts {
     std::int64_t live, dead;
-    ListUse* lists;      // [lists]
-    SampledRow* sample;  // [kDriftRows] any of them with the same probability
-    pg_prng_state random;
+    ListUse* lists;  // [lists]
+    RowSample sample;
 };
 
 // Counts the blocks whose heads are on a scan page.
@@ -44,16 +32,7 @@ void CountBlocks(Relation index, const ivf::BlockLayout& layout, const LockedPag
     for (std::size_t i = 0; i < tail.blocks; i++) {
         const std::uint8_t* block = BlockOnPage(index, layout, page.bytes, page.number, i);
         const ivf::BlockHead& head = *ivf::HeadAt(block);
-        for (std::uint32_t left = head.live; left != 0; left &= left - 1) {
-            // Reservoir sampling, Vitter 1985, algorithm R.
-            const std::uint64_t seen =
-                static_cast<std::uint64_t>(rows.live) + __builtin_popcount(head.live & ~left);
-            const std::uint64_t at =
-                seen < kDriftRows ? seen : pg_prng_uint64_range(&rows.random, 0, seen);
-            if (at < kDriftRows)
-                rows.sample[at] = {PointerNumber(ivf::PointersOf(block)[__builtin_ctz(left)]),
-                                   list};
-        }
+        SampleBlock(rows.sample, block, list);
         const int live = __builtin_popcount(head.live);
         rows.live += live;
         rows.dead += head.used - live;
@@ -102,58 +81,29 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
     }
 }
 
-int ComparePointers(const void* a, const void* b) {
-    const std::uint64_t x = static_cast<const SampledRow*>(a)->pointer,
-                        y = static_cast<const SampledRow*>(b)->pointer;
-    return x < y ? -1 : x > y;
-}
-
-// Mean square distance of rows from the centroids of their lists, against that of the rows they were made
-// for; < 0: unknown.
-double Drift(Relation index, Model& model, const RowCounts& rows) {
-    const std::size_t padded = model.meta.padded_dim;
-    if (!model.meta.trained || rows.live == 0 || index->rd_index->indkey.values[0] == 0) return -1;
-    double then = 0;
-    for (std::uint32_t i = 0; i < model.meta.lists; i++)
-        then += static_cast<double>(rows.lists[i].live) * model.entries[i].spread *
-                model.entries[i].spread;
-    then /= static_cast<double>(rows.live);
-    const auto size =
-        static_cast<std::size_t>(Min(rows.live, static_cast<std::int64_t>(kDriftRows)));
-    qsort(rows.sample, size, sizeof(SampledRow), ComparePointers);
-    const auto floats = [padded] {
-        return FloatSpan(static_cast<float*>(palloc(padded * sizeof(float))), padded);
-    };
-    const FloatSpan vector = floats(), scratch = floats();
-    Relation heap = table_open(index->rd_index->indrelid, AccessShareLock);
-    RowReader reader;
-    BeginReading(reader, heap, index);
-    double sum = 0, n = 0;
-    for (std::size_t i = 0; i < size; i++) {
-        CHECK_FOR_INTERRUPTS();
-        ConstFloatSpan raw;
-        if (!ReadRow(reader, rows.sample[i].pointer, &raw) || raw.size() != model.meta.dim ||
-            !Transform(model, raw, vector))
-            continue;
-        const ConstFloatSpan centroid = CentroidOf(index, model, rows.sample[i].list, scratch);
-        if (centroid.empty()) break;
-        sum += static_cast<double>(kernels::Active().l2sqr(vector.data(), centroid.data(), padded));
-        n++;
-    }
-    EndReading(reader);
-    table_close(heap, AccessShareLock);
-    return n > 0 && then > 0 ? sum / n / then : -1;
-}
-
 // What would make the index better; nullptr: nothing.
 const char* Advice(Relation index, const Model& model, const PageCounts& pages,
                    const RowCounts& rows, double drift) {
     const MetaPage& meta = model.meta;
     const auto live = static_cast<double>(rows.live);
-    const double due = TrainingDueAt(index, meta);
-    if (live >= due)
-        return meta.trained ? "VACUUM: it trains the index anew, which has grown by ten"
-                            : "VACUUM: it trains the index, which keeps its rows in one list";
+    VacuumNotes notes = ReadNotes(index, meta);
+    CountChanges(notes, static_cast<std::uint64_t>(rows.live), 0);
+    switch (CauseOfTraining(index, meta, notes)) {
+        case Cause::kFirst:
+            return "VACUUM: it trains the index, which keeps its rows in one list";
+        case Cause::kGrown:
+            return "VACUUM: it trains the index anew, which has grown by ten";
+        case Cause::kShrunk:
+            return "VACUUM: it trains the index anew, which has a tenth of the rows it was made "
+                   "for";
+        case Cause::kDrift:
+            if (HasDrifted(notes, drift))
+                return "VACUUM: it trains the index anew, since rows are farther from the centers "
+                       "of their lists than those they were made for";
+            break;
+        case Cause::kNone:
+            break;
+    }
     for (std::uint32_t i = 0; i < meta.lists; i++)
         if (WantsCompaction(model.layout, rows.lists[i]))
             return "VACUUM: it writes lists anew that have many dead rows";
@@ -162,18 +112,19 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
             "ALTER TABLE .. TYPE vector(%u): the column has no dimensions any more, and "
             "REINDEX, or a restore of a dump, would fail",
             meta.dim);
-    if (drift >= kMuchDrift)
+    if (HasDrifted(notes, drift) && live < kLeastRowsToRetrain)
         return "REINDEX: rows are farther from the centers of their lists than those they were "
                "made for";
     if (!meta.trained && live > 0)
-        return psprintf("wait: VACUUM trains the index from %.0f rows on", due);
+        return psprintf("wait: VACUUM trains the index from %.0f rows on",
+                        TrainingDueAt(index, meta));
     const auto all = static_cast<double>(RelationGetNumberOfBlocks(index)),
-               free = static_cast<double>(pages.free);
+               free = static_cast<double>(pages.free) - static_cast<double>(notes.freed);
     if (free >= kSomeFree && free >= kMuchFree * all)
         return psprintf(
             "REINDEX, if space counts: %.0f %% of the file are free pages, which new "
             "rows will fill",
-            100 * free / all);
+            100 * static_cast<double>(pages.free) / all);
     return nullptr;
 }
 
@@ -251,10 +202,11 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     RowCounts rows = {};
     rows.lists = static_cast<ListUse*>(MemoryContextAllocExtended(
         CurrentMemoryContext, sizeof(ListUse) * meta.lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    rows.sample = static_cast<SampledRow*>(palloc(kDriftRows * sizeof(SampledRow)));
-    pg_prng_seed(&rows.random, meta.build_id);
+    BeginSample(rows.sample, meta.build_id);
     Count(index, model, pages, rows);
-    const double drift = Drift(index, model, rows);
+    Relation heap = table_open(index->rd_index->indrelid, AccessShareLock);
+    const double drift = Drift(heap, index, model, rows.lists, rows.sample);
+    table_close(heap, AccessShareLock);
     const char* advice = Advice(index, model, pages, rows, drift);
     relation_close(index, AccessShareLock);
 

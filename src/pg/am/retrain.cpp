@@ -2,6 +2,7 @@
 
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
+#include "pg/am/drift.h"
 #include "pg/am/insert.h"
 #include "pg/am/read_list.h"
 #include "pg/debug_point.h"
@@ -24,6 +25,10 @@ constexpr std::size_t kPointerShare = 8;
 // An index that was trained is trained again when it has grown so much: lists are then three times as
 // long as they should be.
 constexpr double kGrowth = 10;
+// .. when it has shrunk so much: a scan opens lists that are nearly empty,
+constexpr double kShrinkage = 10;
+// .. and when its lists do not fit the data any more, if this part of the rows has changed.
+constexpr double kChanged = 0.2;
 // The mean alone, which is all that a flat list learns, wants about so many rows.
 constexpr double kRowsForMean = 1000;
 
@@ -227,6 +232,26 @@ double TrainingDueAt(Relation index, const MetaPage& meta) {
         meta.quantizer != quant::Kind::kPq && rows < for_words)
         return for_words;
     return kGrowth * rows;
+}
+
+Cause CauseOfTraining(Relation index, const MetaPage& meta, const VacuumNotes& notes) {
+    const auto rows = static_cast<double>(notes.rows),
+               trained = static_cast<double>(meta.rows_trained);
+    if (rows >= TrainingDueAt(index, meta)) return meta.trained ? Cause::kGrown : Cause::kFirst;
+    if (!meta.trained) return Cause::kNone;
+    if (trained >= kLeastRowsToRetrain && kShrinkage * rows <= trained) return Cause::kShrunk;
+    const bool changed = static_cast<double>(notes.changed) >= kChanged * rows;
+    return rows >= kLeastRowsToRetrain && changed ? Cause::kDrift : Cause::kNone;
+}
+
+bool HasDrifted(const VacuumNotes& notes, double drift) {
+    return drift >= kMuchDrift * Max(1.0, static_cast<double>(notes.drift));
+}
+
+void CountChanges(VacuumNotes& notes, std::uint64_t rows, std::uint64_t removed) {
+    const std::uint64_t before = notes.rows > removed ? notes.rows - removed : 0;
+    notes.changed += removed + (rows > before ? rows - before : before - rows);
+    notes.rows = rows;
 }
 
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget,

@@ -1,5 +1,5 @@
 // Trains an index in use anew: new lists, new codes, one flip. For an index that was created before its
-// table was filled, or that has grown by ten since.
+// table was filled, or whose lists do not fit its rows any more.
 //
 //   1 collect  the row pointers of all live entries, whoever sees their rows
 //   2 build    sample, train, encode and write as CREATE INDEX does (build.h), rows read from the table by
@@ -18,7 +18,7 @@
 // inserter opens again when it gets the lock and finds the old metapage.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/notes.h"
 
 namespace quantvec::pg {
 
@@ -30,7 +30,17 @@ struct Retrained {
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget,
                      BufferAccessStrategy strategy);
 
-// From so many live rows on it is time.
+// From so many live rows on it is time for the first training, or the next.
 double TrainingDueAt(Relation index, const MetaPage& meta);
+
+// What calls for a training. kDrift: perhaps; it is to be measured, and HasDrifted asked.
+enum class Cause { kNone, kFirst, kGrown, kShrunk, kDrift };
+Cause CauseOfTraining(Relation index, const MetaPage& meta, const VacuumNotes& notes);
+bool HasDrifted(const VacuumNotes& notes, double drift);
+// Notes that `rows` are live now, of which others were removed since.
+void CountChanges(VacuumNotes& notes, std::uint64_t rows, std::uint64_t removed);
+// An index that was trained on fewer rows, or has fewer, is not trained anew because it has shrunk or drifted: a
+// build of it takes a second.
+inline constexpr double kLeastRowsToRetrain = 10000;
 
 }  // namespace quantvec::pg

@@ -4,7 +4,8 @@
 // cleanup, and the lock that VACUUM has on the table keeps a second one out.
 //
 //   1 walk all pages by number: what does each list have, and which pages does nothing name
-//   2 train the index anew, if it was never trained or has grown by ten         (retrain.h)
+//   2 train the index, if it never was, or anew, if it has grown by ten, shrunk to a tenth, or its lists do
+//     not fit the rows any more                                                  (retrain.h, drift.h, notes.h)
 //     else give lists with many dead slots new chains                           (compact.h)
 //   3 tell the directory how many rows its lists have, where that has changed by an eighth
 //   4 pages that nobody can be reading any more go to the free space map
@@ -13,7 +14,7 @@
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
 // walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
 #include "pg/am/am.h"
-#include "pg/am/compact.h"
+#include "pg/am/drift.h"
 #include "pg/am/retrain.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
@@ -105,6 +106,7 @@ struct CleanUpState {
     Model* model;
     Retired retired;
     ListUse* lists;  // [lists]
+    RowSample sample;
 };
 
 void CountPage(CleanUpState& c, const LockedPage& page, std::uint32_t list) {
@@ -113,8 +115,10 @@ void CountPage(CleanUpState& c, const LockedPage& page, std::uint32_t list) {
     use.pages++;
     if (tail.kind != ivf::PageKind::kScan) return;
     for (std::size_t i = 0; i < tail.blocks; i++) {
-        const ivf::BlockHead& head =
-            *ivf::HeadAt(BlockOnPage(c.info->index, c.model->layout, page.bytes, page.number, i));
+        const std::uint8_t* block =
+            BlockOnPage(c.info->index, c.model->layout, page.bytes, page.number, i);
+        const ivf::BlockHead& head = *ivf::HeadAt(block);
+        SampleBlock(c.sample, block, list);
         use.used += head.used;
         use.live += __builtin_popcount(head.live);
     }
@@ -130,6 +134,7 @@ double Survey(CleanUpState& c) {
     c.lists = static_cast<ListUse*>(
         MemoryContextAllocExtended(CurrentMemoryContext, c.model->meta.lists * sizeof(ListUse),
                                    MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    BeginSample(c.sample, c.model->meta.build_id);
     const BlockNumber pages = PagesOf(index);
     for (BlockNumber number = 0; number < pages; number++) {
         VacuumDelay();
@@ -244,23 +249,51 @@ bool Train(CleanUpState& c) {
     return true;
 }
 
+double MeasureDrift(CleanUpState& c) {
+    // VACUUM has it locked.
+    Relation heap = table_open(c.info->index->rd_index->indrelid, NoLock);
+    const double drift = Drift(heap, c.info->index, *c.model, c.lists, c.sample);
+    table_close(heap, NoLock);
+    return drift;
+}
+
+// Trains the index if there is a cause. The notes are of the model that it has then.
+bool TrainIfDue(CleanUpState& c, VacuumNotes& notes) {
+    const Cause cause = CauseOfTraining(c.info->index, c.model->meta, notes);
+    if (cause == Cause::kNone) return false;
+    if (cause == Cause::kDrift) {
+        notes.changed = 0;
+        if (!HasDrifted(notes, MeasureDrift(c))) return false;
+    }
+    if (!Train(c)) return false;
+    const double rows = Survey(c);
+    notes = ReadNotes(c.info->index, c.model->meta);
+    notes.rows = static_cast<std::uint64_t>(rows);
+    notes.drift = static_cast<float>(Max(MeasureDrift(c), 0.0));
+    // What a table leaves that has shrunk will hardly be filled again.
+    if (cause != Cause::kShrunk) notes.freed = c.retired.waiting() + c.retired.released();
+    return true;
+}
+
 void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     CleanUpState c = {};
     c.info = info;
     // Autovacuum comes again.
     const bool may_move = LockMoves(info->index, Access::kExclusive, !IsAutovacuum());
-    double rows = Survey(c);
+    const double rows = Survey(c);
     DEBUG_POINT("survey_done");
+    const VacuumNotes before = ReadNotes(info->index, c.model->meta);
+    VacuumNotes notes = before;
+    CountChanges(notes, static_cast<std::uint64_t>(rows),
+                 static_cast<std::uint64_t>(stats->tuples_removed));
     if (may_move) {
-        if (rows >= TrainingDueAt(info->index, c.model->meta) && Train(c))
-            rows = Survey(c);
-        else
-            CompactLists(c);
+        if (!TrainIfDue(c, notes)) CompactLists(c);
         UnlockMoves(info->index, Access::kExclusive);
     }
     NoteRows(c);
+    if (memcmp(&notes, &before, sizeof notes) != 0) WriteNotes(info->index, notes);
     c.retired.Release();
-    stats->num_index_tuples = rows;
+    stats->num_index_tuples = static_cast<double>(notes.rows);
     stats->num_pages = RelationGetNumberOfBlocks(info->index);
     stats->pages_newly_deleted = stats->pages_deleted = c.retired.waiting();
     stats->pages_free = c.retired.released();
