@@ -277,6 +277,21 @@ REINDEX INDEX t_v;
 SELECT * FROM pg_temp.state('t_v');
 DROP TABLE t;
 
+-- ---- the order that is recommended: index, rows, VACUUM ----
+
+SET client_min_messages = warning;
+CREATE TABLE t (id int, v vector(512)) WITH (autovacuum_enabled = off);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = sq8, lists = 10);
+RESET client_min_messages;
+INSERT INTO t SELECT * FROM pg_temp.vectors(3000, 512);
+VACUUM t;
+SELECT trained, free_pages > 180 AS many_free, advice FROM quantvec_index_info('t_v');
+-- what is free after that is not what the training has left
+DELETE FROM t WHERE id % 10 > 0;
+VACUUM t;
+SELECT advice ~ '^REINDEX, if space counts: \d\d % of the file' AS advised FROM quantvec_index_info('t_v');
+DROP TABLE t;
+
 -- ---- a training that cannot be ----
 
 SET client_min_messages = warning;

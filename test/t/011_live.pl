@@ -415,7 +415,7 @@ indexes_are_sound($node, 'drifting', 'other rows, then changes');
 # VACUUM reads through its ring of 32 buffers, and what it holds on to between two rows is no page of the table.
 SKIP:
 {
-    skip 'pg_buffercache is not installed', 4
+    skip 'pg_buffercache is not installed', 9
       unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_buffercache'");
     my $limit = $node->pg_version >= 16 ? ", BUFFER_USAGE_LIMIT '256kB'" : '';
     $node->safe_psql('postgres', q{
@@ -435,6 +435,28 @@ SKIP:
     $node->safe_psql('postgres', "DELETE FROM ring WHERE id % 50 = 1; VACUUM (INDEX_CLEANUP on $limit) ring");
     cmp_ok($node->safe_psql('postgres', "SELECT buffers FROM buffers('ring_v')"), '<', 60,
         'shared buffers: VACUUM leaves them to others, of ' . $node->safe_psql('postgres', "SELECT pg_relation_size('ring_v') / 8192") . ' pages');
+    # When nothing has happened, VACUUM reads little more than the ends of lists.
+    my $vacuum_reads = sub {
+        my $seen = "SELECT idx_blks_read + idx_blks_hit FROM pg_statio_user_indexes WHERE indexrelname = 'ring_v'";
+        my $before = $node->safe_psql('postgres', $seen);
+        $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP on) ring; SELECT pg_stat_force_next_flush()');
+        return $node->safe_psql('postgres', $seen) - $before;
+    };
+    my $pages = $node->safe_psql('postgres', "SELECT pg_relation_size('ring_v') / 8192");
+    $vacuum_reads->();
+    cmp_ok($vacuum_reads->(), '<', $pages / 4, 'nothing has happened: VACUUM does not read the index');
+    $node->safe_psql('postgres', 'INSERT INTO ring SELECT * FROM ring LIMIT 1');
+    cmp_ok($vacuum_reads->(), '>=', $pages, 'a row has come: it does');
+    cmp_ok($vacuum_reads->(), '<', $pages / 4, 'nothing has happened since: it does not');
+    # This one has the WAL written out; VACUUM alone waits for nothing.
+    $node->safe_psql('postgres', 'CREATE TABLE committed ()');
+    $node->stop('immediate');
+    $node->start;
+    cmp_ok($vacuum_reads->(), '<', $pages / 4, 'nor after a crash');
+    $node->safe_psql('postgres', 'INSERT INTO ring SELECT * FROM ring LIMIT 1');
+    $node->stop('immediate');
+    $node->start;
+    cmp_ok($vacuum_reads->(), '>=', $pages, 'a row has come before a crash: it does');
     # In the middle of a training.
     $node->safe_psql('postgres', q{
         DROP INDEX ring_v;

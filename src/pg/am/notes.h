@@ -16,12 +16,16 @@ struct VacuumNotes {
     float drift;                // that the last training in place left; 0: unknown
     std::uint64_t build_id;     // of the model that the notes are about
     std::uint64_t rows;         // live ones
-    std::uint64_t
-        changed;          // rows that came or went since the training, or since drift was measured
-    std::uint32_t freed;  // pages that the training left free, which new rows will fill
-    std::uint32_t reserved;
+    std::uint64_t changed;      // rows that came or went since the training, or a look at drift
+    std::uint32_t freed;        // pages that the training left free, which new rows will fill
+    // When nothing was left to be done: pages of the file, else 0; slots of all lists that were taken so far, and
+    // their generations summed up. Inserts take slots; what else changes either of them is VACUUM, and before it
+    // clears a slot it says that something is to be done.
+    std::uint32_t pages;
+    std::uint64_t slots;
+    std::uint64_t generations;
 };
-static_assert(sizeof(VacuumNotes) == 40);
+static_assert(sizeof(VacuumNotes) == 56);
 
 // Of this model; what is not known is 0, and rows are those it was trained for.
 VacuumNotes ReadNotes(Relation index, const MetaPage& meta);

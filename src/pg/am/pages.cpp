@@ -77,9 +77,9 @@ const std::uint8_t* RecentPages::Guess(BlockNumber number) const {
 }
 
 bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
-                 LockedPage& page) {
+                 LockedPage& page, BufferAccessStrategy strategy) {
     page = Pin(index, MAIN_FORKNUM, number,
-               access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE);
+               access == Access::kShare ? BUFFER_LOCK_SHARE : BUFFER_LOCK_EXCLUSIVE, strategy);
     if (IsOwnedBy(index, page, owner)) return true;
     UnlockPage(page);
     return false;

@@ -58,7 +58,7 @@ class RecentPages {
 // Pins, locks and checks a page. false, and nothing is locked: it belongs to something else by now, so
 // whoever named it is out of date (or damaged, if it still does after another look).
 bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
-                 LockedPage& page);
+                 LockedPage& page, BufferAccessStrategy strategy = nullptr);
 // The same where nothing else may be: damage is an ERROR that names index and block.
 LockedPage LockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
                     BufferAccessStrategy strategy = nullptr);

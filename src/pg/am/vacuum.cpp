@@ -3,6 +3,7 @@
 // Bulk delete clears the live bits of dead rows, and nothing moves meanwhile: all that moves rows is in
 // cleanup, and the lock that VACUUM has on the table keeps a second one out.
 //
+//   0 nothing, if nothing has happened since the last VACUUM                     (notes.h)
 //   1 walk all pages by number: what does each list have, and which pages does nothing name
 //   2 train the index, if it never was, or anew, if it has grown by ten, shrunk to a tenth, or its lists do
 //     not fit the rows any more                                                  (retrain.h, drift.h, notes.h)
@@ -33,6 +34,7 @@ struct BulkDelete {
     IndexBulkDeleteCallback callback;
     void* state;
     const Model* model;
+    bool has_told;  // that there is something to do for the cleanup
 };
 
 // Slots of a block whose rows are dead.
@@ -47,6 +49,16 @@ std::uint32_t DeadSlots(const BulkDelete& v, const std::uint8_t* block) {
         if (v.callback(&tid, v.state)) dead |= 1u << slot;
     }
     return dead;
+}
+
+// The cleanup may not come, if the server dies, and the next VACUUM finds no dead rows any more.
+void TellCleanup(BulkDelete& v) {
+    if (v.has_told) return;
+    v.has_told = true;
+    VacuumNotes notes = ReadNotes(v.info->index, v.model->meta);
+    if (notes.pages == 0) return;
+    notes.pages = 0;
+    WriteNotes(v.info->index, notes);
 }
 
 // Clears the live bits of dead rows of a page, which is locked in share mode, and exclusively only if there is
@@ -69,6 +81,7 @@ void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
     if (!any) return;
     const BlockNumber number = page.number;
     UnlockPage(page);
+    TellCleanup(v);
     page = LockPage(v.info->index, number, Access::kExclusive, owner, v.info->strategy);
     Change change(v.info->index);
     std::uint8_t* bytes = change.Add(page);
@@ -105,7 +118,8 @@ struct CleanUpState {
     IndexVacuumInfo* info;
     Model* model;
     Retired retired;
-    ListUse* lists;  // [lists]
+    BlockNumber pages;  // walked
+    ListUse* lists;     // [lists]
     RowSample sample;
 };
 
@@ -135,8 +149,8 @@ double Survey(CleanUpState& c) {
         MemoryContextAllocExtended(CurrentMemoryContext, c.model->meta.lists * sizeof(ListUse),
                                    MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     BeginSample(c.sample, c.model->meta.build_id);
-    const BlockNumber pages = PagesOf(index);
-    for (BlockNumber number = 0; number < pages; number++) {
+    c.pages = PagesOf(index);
+    for (BlockNumber number = 0; number < c.pages; number++) {
         VacuumDelay();
         LockedPage page;
         if (!LockAnyPage(index, number, page, c.info->strategy)) {
@@ -200,14 +214,17 @@ void NoteRows(CleanUpState& c) {
     }
 }
 
-// Gives lists new chains. As with training, what fails, for want of space perhaps, is a WARNING.
-void CompactLists(CleanUpState& c) {
+// Gives lists new chains; false: none wants one. As with training, what fails, for want of space perhaps, is a
+// WARNING.
+bool CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Compaction compaction;
     BeginCompaction(compaction, c.info->index, c.model, &c.retired, c.info->strategy);
+    bool wanted = false;
     const auto compact = [&] {
         for (std::uint32_t list = 0; list < c.model->meta.lists; list++) {
             if (!WantsCompaction(c.model->layout, c.lists[list])) continue;
+            wanted = true;
             CompactList(compaction, list, c.lists[list].live);
             c.lists[list].live = c.model->entries[list].rows;
             c.retired.Release();
@@ -218,13 +235,14 @@ void CompactLists(CleanUpState& c) {
                           errmsg("could not write lists of index \"%s\" anew: %s",
                                  RelationGetRelationName(c.info->index), error->message),
                           error->hint ? errhint("%s", error->hint) : 0));
-    if (compaction.lists == 0) return;
+    if (compaction.lists == 0) return wanted;
     ereport(LevelOfNews(),
             (errhidestmt(true), errhidecontext(true),
              errmsg("index \"%s\": %lld of %u lists written anew with %lld rows in %.1f s",
                     RelationGetRelationName(c.info->index),
                     static_cast<long long>(compaction.lists), c.model->meta.lists,
                     static_cast<long long>(compaction.rows), SecondsSince(begin))));
+    return true;
 }
 
 // Trains the index. false: it could not be done, and everything is as before; a WARNING says why. A
@@ -247,6 +265,68 @@ bool Train(CleanUpState& c) {
                     RelationGetRelationName(index), trained.lists,
                     static_cast<unsigned long long>(trained.rows), SecondsSince(begin))));
     return true;
+}
+
+std::uint64_t SlotsOf(const CleanUpState& c) {
+    std::uint64_t slots = 0;
+    for (std::uint32_t i = 0; i < c.model->meta.lists; i++) slots += c.lists[i].used;
+    return slots;
+}
+
+std::uint64_t GenerationsOf(const Model& model) {
+    std::uint64_t generations = 0;
+    for (std::uint32_t i = 0; i < model.meta.lists; i++) generations += model.entries[i].generation;
+    return generations;
+}
+
+// Slots of a list that were taken so far, by the end of its chain alone. false: it is not as it should be, which is
+// for others to say.
+bool CountSlots(const IndexVacuumInfo* info, const Model& model, const ivf::ListEntry& entry,
+                std::uint64_t* slots) {
+    BlockNumber at = entry.scan_last;
+    bool behind_head = false;  // the last page has codes only, and the head of its block is before
+    std::uint32_t ordinal = 0;
+    for (bool first = true;; first = false) {
+        VacuumDelay();
+        LockedPage page;
+        if (!TryLockPage(info->index, at, Access::kShare, ScanOwner(entry), page, info->strategy))
+            return false;
+        const ivf::PageTail tail = page.tail();
+        const bool counts = tail.blocks > 0 && (behind_head || tail.next == ivf::kNoPage);
+        if (counts) {
+            const ivf::BlockHead& head = *ivf::HeadAt(BlockOnPage(
+                info->index, model.layout, page.bytes, at, std::size_t{tail.blocks} - 1));
+            *slots += std::uint64_t{head.ordinal} * ivf::kBlockRows + head.used;
+        }
+        UnlockPage(page);
+        if (counts) return true;
+        if (behind_head || (!first && tail.ordinal != ordinal + 1)) return false;
+        ordinal = tail.ordinal;
+        if (tail.next != ivf::kNoPage) {
+            at = tail.next;
+        } else if (tail.head_page != ivf::kNoPage) {
+            at = tail.head_page;
+            behind_head = true;
+        } else {
+            return true;  // no row has come yet
+        }
+    }
+}
+
+// Has nothing happened to the index since a VACUUM that left nothing to be done? Two pages a list tell it.
+bool NothingIsNew(IndexVacuumInfo* info) {
+    Relation index = info->index;
+    Model* model = AcquireModel(index, CurrentMemoryContext, true);
+    const VacuumNotes notes = ReadNotes(index, model->meta);
+    if (notes.pages == 0 || notes.pages != PagesOf(index)) return false;
+    // Options may have changed.
+    if (CauseOfTraining(index, model->meta, notes) != Cause::kNone) return false;
+    RefreshEntries(index, *model);
+    if (GenerationsOf(*model) != notes.generations) return false;
+    std::uint64_t slots = 0;
+    for (std::uint32_t i = 0; i < model->meta.lists; i++)
+        if (!CountSlots(info, *model, model->entries[i], &slots)) return false;
+    return slots == notes.slots;
 }
 
 double MeasureDrift(CleanUpState& c) {
@@ -286,13 +366,17 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     VacuumNotes notes = before;
     CountChanges(notes, static_cast<std::uint64_t>(rows),
                  static_cast<std::uint64_t>(stats->tuples_removed));
+    bool moved = true;
     if (may_move) {
-        if (!TrainIfDue(c, notes)) CompactLists(c);
+        moved = TrainIfDue(c, notes) || CompactLists(c);
         UnlockMoves(info->index, Access::kExclusive);
     }
     NoteRows(c);
-    if (memcmp(&notes, &before, sizeof notes) != 0) WriteNotes(info->index, notes);
     c.retired.Release();
+    notes.pages = moved || c.retired.waiting() > 0 ? 0 : c.pages;
+    notes.slots = notes.pages == 0 ? 0 : SlotsOf(c);
+    notes.generations = notes.pages == 0 ? 0 : GenerationsOf(*c.model);
+    if (memcmp(&notes, &before, sizeof notes) != 0) WriteNotes(info->index, notes);
     stats->num_index_tuples = static_cast<double>(notes.rows);
     stats->num_pages = RelationGetNumberOfBlocks(info->index);
     stats->pages_newly_deleted = stats->pages_deleted = c.retired.waiting();
@@ -308,7 +392,7 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
     stats->num_index_tuples = 0;
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec vacuum", ALLOCSET_SMALL_SIZES);
-    BulkDelete v = {info, stats, callback, state, AcquireModel(info->index, context, true)};
+    BulkDelete v = {info, stats, callback, state, AcquireModel(info->index, context, true), false};
     for (std::uint32_t i = 0; i < v.model->meta.lists; i++) {
         const ivf::ListEntry entry = ReadEntry(info->index, *v.model, i);
         std::uint32_t ordinal = 0;
@@ -329,12 +413,18 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
 
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     if (info->analyze_only) return stats;
-    if (!stats) stats = static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+    MemoryContext caller = CurrentMemoryContext;
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec vacuum", ALLOCSET_DEFAULT_SIZES);
-    MemoryContext old = MemoryContextSwitchTo(context);
-    CleanUp(info, stats);
-    MemoryContextSwitchTo(old);
+    MemoryContextSwitchTo(context);
+    // Without stats no row was dead.
+    if (stats || !NothingIsNew(info)) {
+        if (!stats)
+            stats = static_cast<IndexBulkDeleteResult*>(
+                MemoryContextAllocZero(caller, sizeof(IndexBulkDeleteResult)));
+        CleanUp(info, stats);
+    }
+    MemoryContextSwitchTo(caller);
     MemoryContextDelete(context);
     return stats;
 }
