@@ -188,3 +188,28 @@ SELECT index::regclass, lists, rows, rows = (SELECT count(*) FROM t) AS same,
        dead_share < CASE index WHEN 't_ip' THEN 0.25 ELSE 0.2 END AS "written anew"
     FROM unnest('{t_l2,t_ip,t_cosine}'::text[]) index, quantvec_index_info(index::regclass);
 DROP TABLE t, q;
+
+-- ---- what is said of an index that is not trained ----
+
+-- nothing of an empty table, nor of its partitions; nothing when it is built again
+CREATE TABLE told (id int, v vector(3));
+CREATE INDEX told_v ON told USING quantvec (v);
+INSERT INTO told VALUES (1, '[1,2,3]'), (2, NULL);
+REINDEX INDEX told_v;
+CREATE TEMPORARY TABLE told_temp (id int, v vector(3)) ON COMMIT DELETE ROWS;
+CREATE INDEX ON told_temp USING quantvec (v);
+-- once a transaction otherwise
+BEGIN;
+CREATE TABLE told_once (id int, v vector(3));
+INSERT INTO told_once VALUES (1, '[1,2,3]');
+CREATE INDEX told_once_v ON told_once USING quantvec (v);
+ALTER TABLE told_once ALTER v TYPE vector(4) USING '[1,2,3,4]';
+TRUNCATE told_once;
+COMMIT;
+CREATE TABLE told_parts (id int, v vector(3)) PARTITION BY LIST (id);
+CREATE TABLE told_1 PARTITION OF told_parts FOR VALUES IN (1);
+CREATE TABLE told_2 PARTITION OF told_parts FOR VALUES IN (2);
+CREATE TABLE told_3 PARTITION OF told_parts FOR VALUES IN (3);
+INSERT INTO told_parts VALUES (2, '[1,2,3]'), (3, '[1,2,3]');
+CREATE INDEX ON told_parts USING quantvec (v);
+DROP TABLE told, told_temp, told_once, told_parts;

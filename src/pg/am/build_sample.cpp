@@ -161,6 +161,22 @@ std::uint64_t TakeOwn(Build& b, Sample& sample) {
     return t.limit;
 }
 
+// Says that the index is not trained. Of an empty table nothing is: an index is created before its rows come, as
+// all migrations do, and nobody needs to do anything. Nor when an index is built again (TRUNCATE and the like). And
+// once a transaction: a partitioned table has many such indexes, and ALTER TABLE may create one again.
+void TellOfOneList(const Build& b) {
+    static TimestampTz told = 0;
+    const bool created =
+        b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
+    if (!created || told == GetCurrentTransactionStartTimestamp()) return;
+    told = GetCurrentTransactionStartTimestamp();
+    ereport(NOTICE,
+            (errmsg("quantvec index \"%s\" keeps its rows in one list, and a scan reads all of it",
+                    RelationGetRelationName(b.index)),
+             errhint("VACUUM, autovacuum included, trains it once the table has %.0f rows.",
+                     TrainingDueAt(b.index, {}))));
+}
+
 // The leader has the sums of all: it decides.
 void DecideFromSample(Build& b) {
     Decisions& d = *b.decided;
@@ -177,16 +193,7 @@ void DecideFromSample(Build& b) {
     d.lists_trained = Max(Min(d.lists, d.sampled), std::size_t{1});
     const bool too_few = d.rows_estimated < kFlatRows && b.options.lists == 0;
     d.trained = d.sampled > 0 && !too_few;
-    // Only when somebody creates an index: TRUNCATE and the like build it again as well.
-    const bool created =
-        b.index->rd_createSubid != InvalidSubTransactionId || b.info->ii_Concurrent;
-    if (!d.trained && created)
-        ereport(NOTICE,
-                (errmsg("quantvec index \"%s\" created with little data",
-                        RelationGetRelationName(b.index)),
-                 errdetail("It keeps its rows in one list, and a scan reads all of it."),
-                 errhint("VACUUM, autovacuum included, trains it once the table has %.0f rows.",
-                         TrainingDueAt(b.index, {}))));
+    if (!d.trained && d.sampled > 0) TellOfOneList(b);
 }
 
 }  // namespace
