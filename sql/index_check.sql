@@ -210,6 +210,8 @@ CREATE FUNCTION fails(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$ 
 CREATE INDEX CONCURRENTLY p_bad ON p_1 USING quantvec ((fails(v)::vector(3)));
 SELECT * FROM quantvec_check('p_bad', true);
 \echo :LAST_ERROR_SQLSTATE
+SELECT * FROM quantvec_index_info('p_bad');
+\echo :LAST_ERROR_SQLSTATE
 -- one whose column has lost its dimensions
 CREATE TABLE loose (v vector(3));
 SET client_min_messages = warning;

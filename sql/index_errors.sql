@@ -216,5 +216,16 @@ GRANT SELECT ON t TO regress_quantvec;
 SET ROLE regress_quantvec;
 SELECT rows FROM quantvec_index_info('t_v');
 RESET ROLE;
+-- Row security hides rows, and how many there are: as in pg_stats, where the policies apply to who asks.
+ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON t USING (id = 1);
+SET ROLE regress_quantvec;
+SELECT rows FROM quantvec_index_info('t_v');
+\echo :LAST_ERROR_SQLSTATE
+SET row_security = off;
+SELECT rows FROM quantvec_index_info('t_v');
+RESET row_security;
+RESET ROLE;
+SELECT rows FROM quantvec_index_info('t_v');
 DROP TABLE t, p;
 DROP ROLE regress_quantvec;

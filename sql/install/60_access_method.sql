@@ -63,7 +63,7 @@ CREATE FUNCTION quantvec_index_info(
         OUT advice text)
     AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION quantvec_index_info(regclass) IS
-'one row about a quantvec index, read from all of its pages: what its codes are, whether it was trained on enough rows, lists, rows, share of dead rows, list-length skew (lists * sum n^2 / (sum n)^2; 1 is even), pages by layer (their sum is the size of the relation), bytes a row by layer, how many rows its lists were made for (0: it was not trained), drift of the data since (mean square distance of rows from the centers of their lists now, from a sample of 1,000, against then; 1 is none; NULL if not trained, and for an index on an expression), and what VACUUM or REINDEX would do for it (NULL: nothing). Needs SELECT on the table.';
+'one row about a quantvec index, read from all of its pages: what its codes are, whether it was trained on enough rows, lists, rows, share of dead rows, list-length skew (lists * sum n^2 / (sum n)^2; 1 is even), pages by layer (their sum is the size of the relation), bytes a row by layer, how many rows its lists were made for (0: it was not trained), drift of the data since (mean square distance of rows from the centers of their lists now, from a sample of 1,000, against then; 1 is none; NULL if not trained, and for an index on an expression), and what VACUUM or REINDEX would do for it (NULL: nothing). Needs SELECT on the table, and is refused where row security policies hide rows of it.';
 
 CREATE FUNCTION quantvec_check(
         index regclass,

@@ -42,8 +42,15 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
 
 // info.cpp
-// Opens and share-locks an index; everything that is not a quantvec index within reach is refused.
-Relation OpenIndex(Oid oid);
+// An index and its table, share-locked: the table first, as all commands lock. Everything that is not a
+// quantvec index within reach, built to its end, is refused. `permit` is an ERROR for who may not look; it
+// is asked before anything is locked, and waited for.
+struct OpenedIndex {
+    Relation index;
+    Relation table;
+};
+OpenedIndex OpenIndex(Oid oid, void (*permit)(Oid index, Oid table));
+void CloseIndex(const OpenedIndex& open);
 // Of an SQL function with OUT columns.
 TupleDesc ResultDesc(FunctionCallInfo fcinfo);
 

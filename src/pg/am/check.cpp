@@ -37,29 +37,15 @@ namespace quantvec::pg {
 
 namespace {
 
-// The table first, as all commands lock: an index is opened by its owner only.
+void PermitOwner(Oid index, Oid) {
+    if (!OwnsRelation(index, GetUserId()))
+        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
+}
+
 void Open(Check& c, Oid oid) {
-    const Oid table = IndexGetRelation(oid, true);
-    // Before anything is locked, and waited for.
-    if (OidIsValid(table) && !OwnsRelation(oid, GetUserId()))
-        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
-    c.table = OidIsValid(table) ? try_relation_open(table, AccessShareLock) : nullptr;
-    c.index = OpenIndex(oid);
-    if (!OwnsRelation(oid, GetUserId()))
-        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(c.index));
-    // The name may have gone to another index before it was locked.
-    if (!c.table || IndexGetRelation(oid, false) != table)
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("could not open the table of index \"%s\"",
-                               RelationGetRelationName(c.index))));
-    if (!c.index->rd_index->indisvalid)
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("index \"%s\" is not valid", RelationGetRelationName(c.index)),
-                        errhint("Its build did not come to an end. Rebuild it with REINDEX INDEX, "
-                                "or drop it.")));
-    if (RecoveryInProgress() && !RelationIsPermanent(c.index))
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot access temporary or unlogged relations during recovery")));
+    const OpenedIndex open = OpenIndex(oid, PermitOwner);
+    c.index = open.index;
+    c.table = open.table;
     c.moving = RecoveryInProgress();
     if (!c.moving) LockMoves(c.index, Access::kShare);
 }
@@ -207,8 +193,7 @@ QV_SQL_FUNCTION(quantvec_check) {
     AtEOXact_GUC(false, nest);
     SetUserIdAndSecContext(user, security);
     if (!c.moving) UnlockMoves(c.index, Access::kShare);
-    relation_close(c.index, AccessShareLock);
-    relation_close(c.table, AccessShareLock);
+    CloseIndex({c.index, c.table});
 
     Datum values[] = {
         Int32GetDatum(static_cast<int>(found.lists)),

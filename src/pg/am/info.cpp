@@ -128,6 +128,19 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
     return nullptr;
 }
 
+// What is told is of all rows, so it is for who may read all of them: as pg_stats, it is not for who is
+// subject to row security policies.
+void PermitReader(Oid, Oid table) {
+    const AclResult allowed = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
+    if (allowed != ACLCHECK_OK)
+        aclcheck_error(allowed, get_relkind_objtype(get_rel_relkind(table)), get_rel_name(table));
+    if (check_enable_rls(table, InvalidOid, true) == RLS_ENABLED)
+        ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                        errmsg("permission denied for table %s", get_rel_name(table)),
+                        errdetail("Row security policies hide rows of it from you, and what is "
+                                  "told of an index is of all rows.")));
+}
+
 const char* QuantizerName(quant::Kind kind) {
     switch (kind) {
         case quant::Kind::kBq:
@@ -156,24 +169,49 @@ const char* MetricName(Metric metric) {
 
 }  // namespace
 
-Relation OpenIndex(Oid oid) {
-    Relation index = try_relation_open(oid, AccessShareLock);
-    if (!index)
+OpenedIndex OpenIndex(Oid oid, void (*permit)(Oid index, Oid table)) {
+    OpenedIndex open = {};
+    const Oid table = IndexGetRelation(oid, true);
+    if (OidIsValid(table)) {
+        permit(oid, table);
+        open.table = try_relation_open(table, AccessShareLock);
+    }
+    open.index = try_relation_open(oid, AccessShareLock);
+    if (!open.index)
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
                         errmsg("relation with OID %u does not exist", oid)));
-    const char kind = index->rd_rel->relkind;
-    if (kind != RELKIND_INDEX || index->rd_rel->relam != get_index_am_oid("quantvec", true))
+    const char* name = RelationGetRelationName(open.index);
+    const char kind = open.index->rd_rel->relkind;
+    if (kind != RELKIND_INDEX || open.index->rd_rel->relam != get_index_am_oid("quantvec", true))
         ereport(ERROR,
-                (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-                 errmsg("\"%s\" is not a quantvec index", RelationGetRelationName(index)),
+                (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a quantvec index", name),
                  kind == RELKIND_PARTITIONED_INDEX
                      ? errhint("A partitioned index has no pages of its own: ask for those of "
                                "its partitions.")
                      : 0));
-    if (RELATION_IS_OTHER_TEMP(index))
+    // The OID may have gone to another index before it was locked.
+    if (!open.table || IndexGetRelation(oid, false) != table)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("could not open the table of index \"%s\"", name)));
+    // Rights may have gone while it waited.
+    permit(oid, table);
+    if (RELATION_IS_OTHER_TEMP(open.index))
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot access temporary indexes of other sessions")));
-    return index;
+    if (!open.index->rd_index->indisvalid)
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("index \"%s\" is not valid", name),
+                        errhint("Its build did not come to an end. Rebuild it with REINDEX INDEX, "
+                                "or drop it.")));
+    if (RecoveryInProgress() && !RelationIsPermanent(open.index))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot access temporary or unlogged relations during recovery")));
+    return open;
+}
+
+void CloseIndex(const OpenedIndex& open) {
+    relation_close(open.index, AccessShareLock);
+    relation_close(open.table, AccessShareLock);
 }
 
 TupleDesc ResultDesc(FunctionCallInfo fcinfo) {
@@ -189,11 +227,8 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     using namespace quantvec::pg;
     namespace ivf = quantvec::ivf;
     TupleDesc desc = ResultDesc(fcinfo);
-    Relation index = OpenIndex(PG_GETARG_OID(0));
-    // What it tells is of the rows, so it is for those who may read them.
-    const AclResult allowed = pg_class_aclcheck(index->rd_index->indrelid, GetUserId(), ACL_SELECT);
-    if (allowed != ACLCHECK_OK)
-        aclcheck_error(allowed, OBJECT_INDEX, RelationGetRelationName(index));
+    const OpenedIndex open = OpenIndex(PG_GETARG_OID(0), PermitReader);
+    Relation index = open.index;
     Model* current = AcquireModel(index, CurrentMemoryContext);
     while (!RefreshEntries(index, *current)) current = AcquireModel(index, CurrentMemoryContext);
     Model& model = *current;
@@ -204,11 +239,9 @@ QV_SQL_FUNCTION(quantvec_index_info) {
         CurrentMemoryContext, sizeof(ListUse) * meta.lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
     BeginSample(rows.sample, meta.build_id);
     Count(index, model, pages, rows);
-    Relation heap = table_open(index->rd_index->indrelid, AccessShareLock);
-    const double drift = Drift(heap, index, model, rows.lists, rows.sample);
-    table_close(heap, AccessShareLock);
+    const double drift = Drift(open.table, index, model, rows.lists, rows.sample);
     const char* advice = Advice(index, model, pages, rows, drift);
-    relation_close(index, AccessShareLock);
+    CloseIndex(open);
 
     double squares = 0;
     std::int64_t longest = 0;
