@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/kernels/kernels.h"
+#include "pg/am/meta.h"
 #include "pg/am/options.h"
 #include "pg/debug_point.h"
 
@@ -50,6 +51,7 @@ void _PG_init(void) {
         "and bug reports.",
         &simd, kSimdAuto, kSimdOptions, PGC_USERSET, 0, CheckSimd, AssignSimd, nullptr);
     quantvec::pg::InitOptions();
+    quantvec::pg::InitModelCache();
     quantvec::pg::InitDebugPoints();
     MarkGUCPrefixReserved("quantvec");
 }

@@ -13,10 +13,6 @@ namespace quantvec::pg {
 
 namespace {
 
-// Models that no scan uses are kept up to this size in all. Of 1,000 lists at 768 dimensions a model
-// has 0.6 MB and at most 3 MB of centroids, of 65,536 lists 40 MB.
-constexpr std::size_t kCacheBytes = 256 * 1024 * 1024;
-
 // Centroids are kept by the backend if all of them have no more than this, and else read from their
 // pages whenever they are wanted.
 constexpr std::size_t kKeptCentroidBytes = 8 * 1024 * 1024;
@@ -36,31 +32,43 @@ void Evict(Model** link) {
 }
 
 std::size_t BytesOf(const Model& model) {
-    return model.bytes + model.recent.bytes();
+    return MemoryContextMemAllocated(model.context, true);
 }
 
-// Drops unused models: other builds of this file, and the least recently used beyond the limit.
-void Prune(const FileId& file, std::uint64_t build_id) {
-    std::size_t total = 0;
+// Frees models that nobody uses: those that are outdated, and the least recently used beyond the setting.
+// The one that was used last stays whatever its size, so that a session with one index reads it once.
+void Prune() {
+    const std::size_t limit = static_cast<std::size_t>(setting_model_cache_size) * 1024;
+    std::size_t bytes = 0, count = 0;
     for (Model** link = &cache; *link;) {
-        Model* model = *link;
-        if (model->references == 0 && SameFile(model->file, file) &&
-            model->meta.build_id != build_id) {
+        const Model& model = **link;
+        if (model.references == 0 && model.outdated) {
             Evict(link);
-        } else {
-            total += BytesOf(*model);
-            link = &model->next;
+            continue;
         }
+        if (model.references == 0) {
+            bytes += BytesOf(model);
+            count++;
+        }
+        link = &(*link)->next;
     }
-    while (total > kCacheBytes) {
+    for (; bytes > limit && count > 1; count--) {
         Model** oldest = nullptr;
         for (Model** link = &cache; *link; link = &(*link)->next)
             if ((*link)->references == 0 && (!oldest || (*link)->last_use < (*oldest)->last_use))
                 oldest = link;
-        if (!oldest) break;
-        total -= BytesOf(**oldest);
+        bytes -= BytesOf(**oldest);
         Evict(oldest);
     }
+}
+
+// The server says that what it knows of a relation (InvalidOid: of all) has changed. Whether an index was
+// dropped, has another file or was only analyzed is not known here, where catalogs cannot be read: its model
+// goes, at once or when it is released. An index that is still there costs a reading of its model.
+void ForgetModel(Datum, Oid relation) {
+    for (Model* model = cache; model; model = model->next)
+        if (!OidIsValid(relation) || model->relation == relation) model->outdated = true;
+    Prune();
 }
 
 // Reads `size` bytes from the payloads of a part's chain. When VACUUM gives the index a new model, pages
@@ -233,11 +241,18 @@ bool LoadModel(Relation index, Model* model) {
     return true;
 }
 
+// Models are freed here and not when one is loaded: a query over many partitions then finds those that were
+// kept, instead of freeing each just before it is needed.
 void ReleaseModel(void* arg) {
     static_cast<Model*>(arg)->references--;
+    Prune();
 }
 
 }  // namespace
+
+void InitModelCache() {
+    CacheRegisterRelcacheCallback(ForgetModel, Datum{0});
+}
 
 int DeclaredDim(Relation index) {
     const FormData_pg_attribute* column = TupleDescAttr(RelationGetDescr(index), 0);
@@ -317,7 +332,10 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
     while (!model) {
         // Once in the life of the model.
         meta = ReadMeta(index, writing, true);
-        Prune(file, meta.build_id);
+        // Other builds of this file are of no more use.
+        for (Model* other = cache; other; other = other->next)
+            if (SameFile(other->file, file) && other->meta.build_id != meta.build_id)
+                other->outdated = true;
         // Until it is whole, the model belongs to the caller's memory, which an ERROR frees.
         MemoryContext context =
             AllocSetContextCreate(CurrentMemoryContext, "quantvec model", ALLOCSET_DEFAULT_SIZES);
@@ -328,14 +346,15 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
             MemoryContextDelete(context);
             continue;
         }
+        model->relation = RelationGetRelid(index);
         model->file = file;
         model->context = context;
-        model->bytes = MemoryContextMemAllocated(context, true);
         MemoryContextSetParent(context, CacheMemoryContext);
         model->next = cache;
         cache = model;
     }
     model->last_use = ++clock;
+    model->outdated = false;
     auto* callback = static_cast<MemoryContextCallback*>(
         MemoryContextAlloc(owner, sizeof(MemoryContextCallback)));
     callback->func = ReleaseModel;

@@ -112,14 +112,17 @@ struct Model {
     double rows_taken;          // by the last finished scan of this backend; < 0: none
 
     // The cache's own.
+    Oid relation;
     FileId file;
     int references;
+    bool outdated;  // to be freed when nobody uses it
     std::uint64_t last_use;
-    std::size_t bytes;
     MemoryContext context;
     Model* next;
 };
 
+// Called once, by _PG_init.
+void InitModelCache();
 // The model of an index, from the cache or read anew. Stays valid until `owner` is reset or deleted
 // (an ERROR does so too).
 Model* AcquireModel(Relation index, MemoryContext owner, bool writing = false);

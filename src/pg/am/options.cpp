@@ -11,12 +11,16 @@ bool setting_rerank = true;
 int setting_rerank_candidates = 0;
 int setting_iterative_scan = kIterativeStrict;
 int setting_max_scan_tuples = -1;
+int setting_model_cache_size = 0;
 
 namespace {
 
 // Default of quantvec.epsilon: the least that lost nothing to speak of (table in
 // core/quant/README.md).
 constexpr double kDefaultEpsilon = 3.5;
+
+// Default of quantvec.model_cache_size, in kB: eight models of 1,000 lists at 768 dimensions.
+constexpr int kDefaultModelCacheSize = 32 * 1024;
 
 relopt_kind option_kind;
 
@@ -122,6 +126,12 @@ void InitOptions() {
                             "Sets the number of codes after which a scan opens no further list.",
                             "-1 means no limit.", &setting_max_scan_tuples, -1, -1, INT_MAX,
                             PGC_USERSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "quantvec.model_cache_size",
+        "Sets the memory in which a session keeps what it knows of indexes that no query uses.",
+        "The index that was used last is kept whatever its size.", &setting_model_cache_size,
+        kDefaultModelCacheSize, 0, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, nullptr, nullptr,
+        nullptr);
 }
 
 }  // namespace quantvec::pg

@@ -36,6 +36,7 @@ extern bool setting_rerank;            // quantvec.rerank
 extern int setting_rerank_candidates;  // quantvec.rerank_candidates
 extern int setting_iterative_scan;     // quantvec.iterative_scan
 extern int setting_max_scan_tuples;    // quantvec.max_scan_tuples
+extern int setting_model_cache_size;   // quantvec.model_cache_size, kB
 
 // Lists that a scan probes first: the setting, or what the index was given; if that is 0,
 // ceil(3 sqrt(lists)), which gave recall@10 of about .95 or more on the sets of bench/README.md.

@@ -40,7 +40,6 @@ class RecentPages {
     BlockNumber Next(BlockNumber number) const {
         return number < count_ ? pages_[number].next : ivf::kNoPage;
     }
-    std::size_t bytes() const { return count_ * sizeof(Recent); }
     void NoteNext(BlockNumber number, BlockNumber next) {
         if (number < count_) pages_[number].next = next;
     }
