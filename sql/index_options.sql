@@ -26,9 +26,33 @@ CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 1);
 SELECT trained, lists FROM quantvec_index_info('t_v');
 DROP INDEX t_v;
 
--- bits are for bq: sq8 takes no notice
+-- an option of one quantizer is refused with another, which would take no notice of it
 CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = sq8, bits = 2, lists = 1);
+\echo :LAST_ERROR_SQLSTATE
+CREATE INDEX t_v ON t USING quantvec (v) WITH (pq_m = 1);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (pq_bits = 8, quantizer = sq4);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (levels = uniform);
+-- every one with its own
+CREATE INDEX t_v ON t USING quantvec (v) WITH (bits = 2, lists = 1, probes = 1);
+ALTER INDEX t_v SET (quantizer = sq8);
+ALTER INDEX t_v SET (levels = nf4);
+SELECT reloptions FROM pg_class WHERE relname = 't_v';
+-- both steps at once
+ALTER INDEX t_v RESET (bits), SET (quantizer = sq4, levels = nf4);
+SELECT reloptions FROM pg_class WHERE relname = 't_v';
+ALTER INDEX t_v RESET (quantizer);
+ALTER INDEX t_v RESET (quantizer, levels), SET (bits = 3);
+SELECT reloptions FROM pg_class WHERE relname = 't_v';
+DROP INDEX t_v;
+-- an index that has one from elsewhere is used as it is; only a change has to put that right
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 1);
+UPDATE pg_class SET reloptions = '{lists=1,pq_m=2}' WHERE relname = 't_v';
+REINDEX INDEX t_v;
+REINDEX INDEX CONCURRENTLY t_v;
 SELECT quantizer, bits FROM quantvec_index_info('t_v');
+ALTER INDEX t_v SET (probes = 1);
+ALTER INDEX t_v RESET (pq_m), SET (probes = 1);
+SELECT reloptions FROM pg_class WHERE relname = 't_v';
 DROP INDEX t_v;
 
 -- more lists than rows: as many as there are rows
@@ -120,17 +144,33 @@ ALTER FUNCTION pg_temp.lists_probed SET quantvec.probes = 5;
 SELECT pg_temp.lists_probed();
 SHOW quantvec.probes;
 
--- What the index is made of stays until it is built again.
+-- What the index is made of stays until it is built again; the advice says so.
+SELECT advice FROM quantvec_index_info('t_v');
 ALTER INDEX t_v SET (quantizer = sq8, lists = 20);
-SELECT quantizer, bits, lists FROM quantvec_index_info('t_v');
+SELECT quantizer, bits, lists, advice FROM quantvec_index_info('t_v');
 REINDEX INDEX t_v;
-SELECT quantizer, bits, lists FROM quantvec_index_info('t_v');
+SELECT quantizer, bits, lists, advice FROM quantvec_index_info('t_v');
 ALTER INDEX t_v SET (bits = 17);
-ALTER INDEX t_v SET (lists = 0, bits = 2);
-ALTER INDEX t_v RESET (quantizer);
+ALTER INDEX t_v RESET (quantizer), SET (lists = 0, bits = 2);
+SELECT quantizer, bits, lists, advice FROM quantvec_index_info('t_v');
 REINDEX INDEX t_v;
-SELECT quantizer, bits, lists FROM quantvec_index_info('t_v');
+SELECT quantizer, bits, lists, advice FROM quantvec_index_info('t_v');
 SELECT reloptions FROM pg_class WHERE relname = 't_v';
+ALTER INDEX t_v SET (bits = 3);
+SELECT advice FROM quantvec_index_info('t_v');
+-- what was asked for and is not to be had yet is no change: codewords of so few rows, more lists than rows
+DROP INDEX t_v;
+CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = pq, lists = 10);
+SELECT quantizer, lists, advice FROM quantvec_index_info('t_v');
+DROP INDEX t_v;
+CREATE INDEX t_v ON t USING quantvec (v) WITH (quantizer = pq, pq_bits = 4, lists = 100000);
+SELECT quantizer, lists, advice FROM quantvec_index_info('t_v');
+ALTER INDEX t_v SET (pq_m = 2);
+SELECT advice FROM quantvec_index_info('t_v');
+ALTER INDEX t_v RESET (pq_m), SET (pq_bits = 8);
+SELECT advice FROM quantvec_index_info('t_v');
+ALTER INDEX t_v SET (pq_bits = 4);
+SELECT advice FROM quantvec_index_info('t_v');
 
 -- ---- settings ----
 

@@ -24,33 +24,6 @@ namespace {
 
 constexpr std::uint64_t kRotationSeed = 0x5eedc0de;
 
-// The code that the options ask for, checked.
-quant::Spec WishedSpec(const Build& b) {
-    quant::Spec spec = {};
-    spec.kind = static_cast<quant::Kind>(b.options.quantizer);
-    spec.padded_dim = static_cast<std::uint32_t>(b.padded);
-    spec.bits = 8;
-    if (spec.kind == quant::Kind::kBq) spec.bits = static_cast<std::uint8_t>(b.options.bits);
-    if (spec.kind == quant::Kind::kSq4) {
-        spec.bits = 4;
-        spec.levels = static_cast<quant::Levels>(b.options.levels);
-    }
-    if (spec.kind == quant::Kind::kPq) {
-        if (b.options.pq_bits != 4 && b.options.pq_bits != 8)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("pq_bits must be 4 or 8, not %d", b.options.pq_bits)));
-        if (b.options.pq_m > b.dim)
-            ereport(ERROR,
-                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                     errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
-                     errhint("A sub-quantizer needs at least one dimension.")));
-        spec.bits = static_cast<std::uint8_t>(b.options.pq_bits);
-        spec.m =
-            static_cast<std::uint32_t>(b.options.pq_m > 0 ? b.options.pq_m : Max(1, b.dim / 8));
-    }
-    return spec;
-}
-
 MemoryContext BuildContext() {
     return AllocSetContextCreate(CurrentMemoryContext, "quantvec build", ALLOCSET_DEFAULT_SIZES);
 }
@@ -90,7 +63,12 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
                         errmsg("column cannot have more than %d dimensions for quantvec index",
                                b.opclass->max_dim)));
     b.padded = quant::PaddedDim(static_cast<std::size_t>(b.dim));
-    b.layout = ivf::MakeLayout(WishedSpec(b));
+    if (b.options.quantizer == static_cast<int>(quant::Kind::kPq) && b.options.pq_m > b.dim)
+        ereport(ERROR,
+                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                 errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
+                 errhint("A sub-quantizer needs at least one dimension.")));
+    b.layout = ivf::MakeLayout(SpecOf(b.options, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
     const std::size_t sign_bytes = quant::RotationBytes(b.padded);
     auto* signs = static_cast<std::uint8_t*>(palloc(sign_bytes));

@@ -1,5 +1,7 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
 #include "pg/am/am.h"
+#include "pg/am/build.h"
+#include "pg/am/compact.h"
 #include "pg/am/drift.h"
 #include "pg/am/options.h"
 #include "pg/am/retrain.h"
@@ -81,6 +83,34 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
     }
 }
 
+// The options of the index that it was not built with, "quantizer, lists"; nullptr: none.
+const char* ChangedOptions(Relation index, const MetaPage& meta, double live) {
+    const IndexOptions options = OptionsOf(index);
+    const quant::Spec wish = SpecOf(options, meta.dim);
+    // pq has the codes of sq8 until there are rows for its codewords.
+    if (wish.kind == quant::Kind::kPq && meta.quantizer == quant::Kind::kSq8 &&
+        (!meta.trained || live < static_cast<double>(kLeastSamplesPerWord << wish.bits)))
+        return nullptr;
+    StringInfoData names;
+    initStringInfo(&names);
+    const auto note = [&](bool changed, const char* name) {
+        if (changed) appendStringInfo(&names, names.len == 0 ? "%s" : ", %s", name);
+    };
+    if (wish.kind != meta.quantizer) {
+        note(true, "quantizer");
+    } else {
+        note(wish.bits != meta.bits, wish.kind == quant::Kind::kPq ? "pq_bits" : "bits");
+        note(wish.levels != meta.levels, "levels");
+        note(wish.m != meta.pq_m, "pq_m");
+    }
+    // There are no more lists than rows that they were made for.
+    const auto lists = static_cast<std::uint32_t>(options.lists);
+    note(lists > 0 && meta.trained && meta.lists != lists &&
+             (meta.lists > lists || meta.lists < meta.rows_trained),
+         "lists");
+    return names.len > 0 ? names.data : nullptr;
+}
+
 // What would make the index better; nullptr: nothing.
 const char* Advice(Relation index, const Model& model, const PageCounts& pages,
                    const RowCounts& rows, double drift) {
@@ -104,6 +134,9 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
         case Cause::kNone:
             break;
     }
+    if (const char* changed = ChangedOptions(index, meta, live))
+        return psprintf("REINDEX: the index was built with other options than it has now (%s)",
+                        changed);
     for (std::uint32_t i = 0; i < meta.lists; i++)
         if (WantsCompaction(model.layout, rows.lists[i]))
             return "VACUUM: it writes lists anew that have many dead rows";

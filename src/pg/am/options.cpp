@@ -1,5 +1,6 @@
 #include "pg/am/options.h"
 
+#include "core/quant/rotation.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 
@@ -43,6 +44,41 @@ const config_enum_entry kIterativeValues[] = {{"off", kIterativeOff, false},
 constexpr int kDefaultBits = 4;
 constexpr int kDefaultPqBits = 8;
 
+// Options that one quantizer alone takes notice of.
+struct OptionOfOne {
+    const char* name;
+    quant::Kind quantizer;
+};
+constexpr OptionOfOne kOptionsOfOne[] = {{"bits", quant::Kind::kBq},
+                                         {"levels", quant::Kind::kSq4},
+                                         {"pq_m", quant::Kind::kPq},
+                                         {"pq_bits", quant::Kind::kPq}};
+
+const char* QuantizerName(int kind) {
+    for (const relopt_enum_elt_def* value = quantizer_values; value->string_val; value++)
+        if (value->symbol_val == kind) return value->string_val;
+    return nullptr;
+}
+
+// Options that do nothing: mostly of somebody who forgot to name the quantizer, and would take the
+// default's figures for those of another.
+void RefuseIdleOptions(Datum reloptions, int quantizer) {
+    ListCell* cell;
+    foreach (cell, untransformRelOptions(reloptions)) {
+        const char* name = static_cast<const DefElem*>(lfirst(cell))->defname;
+        for (const OptionOfOne& option : kOptionsOfOne)
+            if (strcmp(name, option.name) == 0 && static_cast<int>(option.quantizer) != quantizer)
+                ereport(
+                    ERROR,
+                    (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                     errmsg("option \"%s\" does nothing with quantizer \"%s\"", name,
+                            QuantizerName(quantizer)),
+                     errhint("It is for quantizer \"%s\". One command changes both of an index: "
+                             "ALTER INDEX ... RESET (%s), SET (quantizer = ...).",
+                             QuantizerName(static_cast<int>(option.quantizer)), name)));
+    }
+}
+
 }  // namespace
 
 IndexOptions OptionsOf(Relation index) {
@@ -64,8 +100,34 @@ bytea* AmOptions(Datum reloptions, bool validate) {
         OptionAt("lists", RELOPT_TYPE_INT, offsetof(IndexOptions, lists)),
         OptionAt("probes", RELOPT_TYPE_INT, offsetof(IndexOptions, probes)),
     };
-    return static_cast<bytea*>(build_reloptions(reloptions, validate, option_kind,
-                                                sizeof(IndexOptions), kTable, lengthof(kTable)));
+    auto* options = static_cast<IndexOptions*>(build_reloptions(
+        reloptions, validate, option_kind, sizeof(IndexOptions), kTable, lengthof(kTable)));
+    // Not of an index that is there: it must open whatever its options.
+    if (options && validate) {
+        RefuseIdleOptions(reloptions, options->quantizer);
+        if (options->pq_bits != 4 && options->pq_bits != 8)
+            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                            errmsg("pq_bits must be 4 or 8, not %d", options->pq_bits)));
+    }
+    return reinterpret_cast<bytea*>(options);
+}
+
+quant::Spec SpecOf(const IndexOptions& options, std::size_t dim) {
+    quant::Spec spec = {};
+    spec.kind = static_cast<quant::Kind>(options.quantizer);
+    spec.padded_dim = static_cast<std::uint32_t>(quant::PaddedDim(dim));
+    spec.bits = 8;
+    if (spec.kind == quant::Kind::kBq) spec.bits = static_cast<std::uint8_t>(options.bits);
+    if (spec.kind == quant::Kind::kSq4) {
+        spec.bits = 4;
+        spec.levels = static_cast<quant::Levels>(options.levels);
+    }
+    if (spec.kind == quant::Kind::kPq) {
+        spec.bits = static_cast<std::uint8_t>(options.pq_bits);
+        spec.m = options.pq_m > 0 ? static_cast<std::uint32_t>(options.pq_m)
+                                  : Max(static_cast<std::uint32_t>(dim / 8), 1u);
+    }
+    return spec;
 }
 
 int ProbesFor(int probes, int lists) {
