@@ -133,15 +133,5 @@ ALTER TABLE stored ALTER val SET STORAGE main;
 INSERT INTO stored VALUES (0, array_fill(0.5::real, ARRAY[16000])::vector);
 SELECT pg_column_size(val) < 8000 AS compressed, vector_dims(val), vector_norm(val) FROM stored WHERE id = 0;
 
--- the install script refuses where there is such a type
-
-BEGIN;
-SET LOCAL client_min_messages = warning;
-DROP EXTENSION quantvec CASCADE;
-CREATE SCHEMA elsewhere;
-CREATE TYPE elsewhere.vector AS (x real, y real);
-SELECT answer('CREATE EXTENSION quantvec');
-ROLLBACK;
-
 DROP TABLE v, m, received, received2, stored;
 DROP FUNCTION answer, receive;
