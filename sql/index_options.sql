@@ -192,6 +192,24 @@ SET quantvec.simd = 'sse2';
 -- the prefix is ours: no other name
 SET quantvec.probe = 1;
 \echo :LAST_ERROR_SQLSTATE
+-- no limit is -1 or 0
+SELECT count(*) FROM (SELECT FROM t ORDER BY v <-> '[0,0,0.5]' LIMIT 10) s;
+SET quantvec.max_scan_tuples = 0;
+SELECT count(*) FROM (SELECT FROM t ORDER BY v <-> '[0,0,0.5]' LIMIT 10) s;
+-- those that decide the answer are told with the plan
+SET quantvec.probes = 100;
+SET quantvec.epsilon = 3;
+SET quantvec.rerank = off;
+SET quantvec.rerank_candidates = 20;
+SET quantvec.iterative_scan = relaxed_order;
+CREATE FUNCTION pg_temp.told() RETURNS json LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (SETTINGS, FORMAT JSON) SELECT id FROM t ORDER BY v <-> ''[0,0,0.5]'' LIMIT 10' INTO plan;
+    RETURN plan->0->'Settings';
+END $$;
+SELECT s.* FROM pg_temp.told(), json_each_text(told) AS s WHERE key LIKE 'quantvec.%' ORDER BY key COLLATE "C";
+RESET ALL;
 -- for a transaction
 BEGIN;
 SET LOCAL quantvec.epsilon = 1.5;

@@ -72,9 +72,7 @@ bool MayLeave(Scan& scan, double key) {
     const std::uint64_t n = static_cast<std::uint64_t>(scan.counts.returned) + 1;
     const float shifted = ShiftedKey(scan, key);
     if (scan.rule.Leaves(shifted, n) || n <= scan.rule.base()) return true;
-    if (scan.near.order.left() == 0 ||
-        (scan.settings.max_scan_tuples >= 0 &&
-         scan.counts.scanned - scan.scanned_before >= scan.settings.max_scan_tuples)) {
+    if (scan.near.order.left() == 0 || !scan.MayScanMore()) {
         scan.rule.LetAllLeave();
         return true;
     }

@@ -160,34 +160,35 @@ void InitOptions() {
         "Lists that a scan probes unless quantvec.probes says otherwise; 0 is automatic", 0, 0,
         kMaxLists, ShareUpdateExclusiveLock);
 
+    // GUC_EXPLAIN: what decides the answer and its speed is shown by EXPLAIN (SETTINGS).
     DefineCustomIntVariable("quantvec.probes", "Sets the number of lists that a scan probes.",
                             "0 takes the index option, or else ceil(3 * sqrt(lists)).",
-                            &setting_probes, 0, 0, kMaxLists, PGC_USERSET, 0, nullptr, nullptr,
-                            nullptr);
+                            &setting_probes, 0, 0, kMaxLists, PGC_USERSET, GUC_EXPLAIN, nullptr,
+                            nullptr, nullptr);
     DefineCustomRealVariable(
         "quantvec.epsilon", "Sets how many standard errors the bounds of codes keep.",
         "Less is faster; too little loses rows that the codes rank badly.", &setting_epsilon,
-        kDefaultEpsilon, 0, 100, PGC_USERSET, 0, nullptr, nullptr, nullptr);
-    DefineCustomBoolVariable("quantvec.rerank",
-                             "Orders by the exact distance of the table's vectors.",
-                             "Off orders by the estimate from the codes and never reads the table.",
-                             &setting_rerank, true, PGC_USERSET, 0, nullptr, nullptr, nullptr);
+        kDefaultEpsilon, 0, 100, PGC_USERSET, GUC_EXPLAIN, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable(
+        "quantvec.rerank", "Orders by the exact distance of the table's vectors.",
+        "Off orders by the estimate from the codes and never reads the table.", &setting_rerank,
+        true, PGC_USERSET, GUC_EXPLAIN, nullptr, nullptr, nullptr);
     DefineCustomIntVariable("quantvec.rerank_candidates",
                             "Sets how many rows, the best by estimate, are reranked at a time.",
                             "0 reranks as many as the bounds of the codes require.",
-                            &setting_rerank_candidates, 0, 0, kMaxRerankCandidates, PGC_USERSET, 0,
-                            nullptr, nullptr, nullptr);
+                            &setting_rerank_candidates, 0, 0, kMaxRerankCandidates, PGC_USERSET,
+                            GUC_EXPLAIN, nullptr, nullptr, nullptr);
     DefineCustomEnumVariable(
         "quantvec.iterative_scan",
         "Sets what happens when more rows are wanted than the probed lists gave.",
         "off stops; strict_order goes on and drops rows that come too late for "
         "the order; relaxed_order goes on and returns them.",
-        &setting_iterative_scan, kIterativeStrict, kIterativeValues, PGC_USERSET, 0, nullptr,
-        nullptr, nullptr);
+        &setting_iterative_scan, kIterativeStrict, kIterativeValues, PGC_USERSET, GUC_EXPLAIN,
+        nullptr, nullptr, nullptr);
     DefineCustomIntVariable("quantvec.max_scan_tuples",
                             "Sets the number of codes after which a scan opens no further list.",
-                            "-1 means no limit.", &setting_max_scan_tuples, -1, -1, INT_MAX,
-                            PGC_USERSET, 0, nullptr, nullptr, nullptr);
+                            "-1 and 0 mean no limit.", &setting_max_scan_tuples, -1, -1, INT_MAX,
+                            PGC_USERSET, GUC_EXPLAIN, nullptr, nullptr, nullptr);
     DefineCustomIntVariable(
         "quantvec.model_cache_size",
         "Sets the memory in which a session keeps what it knows of indexes that no query uses.",

@@ -291,24 +291,17 @@ void RefineFrom(Scan& scan, std::size_t first) {
     if (!scan.stale) Refine(scan, batch, size, infinity);
 }
 
-std::int64_t ScannedSinceStart(const Scan& scan) {
-    return scan.counts.scanned - scan.scanned_before;
-}
-
 // Are there lists to be opened, and do the settings allow it?
 bool MayOpenMore(const Scan& scan) {
     return scan.near.order.left() > 0 && scan.settings.iterative != kIterativeOff &&
-           (scan.settings.max_scan_tuples < 0 ||
-            ScannedSinceStart(scan) < scan.settings.max_scan_tuples);
+           scan.MayScanMore();
 }
 
 // Opens the next lists, nearest first.
 void ProbeLists(Scan& scan, std::size_t lists) {
     std::size_t first = scan.candidates.size;
     for (; lists > 0 && scan.near.order.left() > 0; lists--) {
-        if (scan.settings.max_scan_tuples >= 0 &&
-            ScannedSinceStart(scan) >= scan.settings.max_scan_tuples)
-            break;
+        if (!scan.MayScanMore()) break;
         NearList next;
         if (!TakeNearest(scan.near, next)) {
             scan.stale = true;
@@ -469,7 +462,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
     const bool rerank = scan.settings.rerank && scan.ordered && scan.two_stage == 0;
     const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
     if (known / kDeepPart > kRerankBatch) {
-        const bool most = known * kMostPart > static_cast<std::size_t>(ScannedSinceStart(scan));
+        const bool most = known * kMostPart > static_cast<std::size_t>(scan.ScannedSinceStart());
         RankMany(desc, scan, most ? scan.candidates.size : known / kDeepPart, rerank);
         return;
     }
@@ -520,7 +513,7 @@ ScanSettings SettingsNow(Relation index) {
         .rerank = setting_rerank,
         .rerank_candidates = static_cast<std::size_t>(setting_rerank_candidates),
         .iterative = setting_iterative_scan,
-        .max_scan_tuples = setting_max_scan_tuples,
+        .max_scan_tuples = setting_max_scan_tuples > 0 ? setting_max_scan_tuples : PG_INT64_MAX,
     };
 }
 
@@ -529,7 +522,7 @@ ScanSettings SettingsNow(Relation index) {
 void OpenForWanted(Scan& scan) {
     while (MayOpenMore(scan) && !scan.stale) {
         std::size_t lists = 0;
-        if (ScannedSinceStart(scan) < static_cast<std::int64_t>(scan.wanted))
+        if (scan.ScannedSinceStart() < static_cast<std::int64_t>(scan.wanted))
             lists = Max(scan.open.size, std::size_t{1});
         else if (!ListsAreEnough(scan))
             lists = scan.rule.ListsToOpen(scan.near.order.left());

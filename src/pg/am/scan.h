@@ -118,7 +118,7 @@ struct ScanSettings {
     bool rerank;
     std::size_t rerank_candidates;
     int iterative;
-    std::int64_t max_scan_tuples;  // < 0: no limit
+    std::int64_t max_scan_tuples;
 };
 
 struct Scan {
@@ -180,6 +180,8 @@ struct Scan {
 
     ScanCounts counts;
 
+    std::int64_t ScannedSinceStart() const { return counts.scanned - scanned_before; }
+    bool MayScanMore() const { return ScannedSinceStart() < settings.max_scan_tuples; }
     float Threshold() const {
         return Min(limit, Min(scan_bounds.Threshold(), fine_bounds.Threshold()));
     }
