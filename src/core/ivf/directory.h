@@ -1,5 +1,7 @@
 // The directory: one entry a list, in a stream of fixed-size entries over the directory's chain.
-// Entries do not straddle pages; their size is in the metapage, so that fields can be appended.
+// Entries do not straddle pages. Their size is in the metapage: a later version may append fields, and an
+// earlier one had fewer. Whoever reads takes what he lacks for zeros; whoever changes an entry leaves alone
+// what he does not know. (A field that may not be left alone comes with a feature bit of the metapage.)
 //
 // And the nodes of the centroid tree, a stream of nodes that do straddle pages:
 //
@@ -35,7 +37,37 @@ struct ListEntry {
 };
 static_assert(sizeof(ListEntry) == 96);
 
-inline constexpr std::size_t kEntriesPerPage = kPayloadBytes / sizeof(ListEntry);
+// What every version has of an entry.
+inline constexpr std::size_t kLeastEntryBytes = 72;
+
+constexpr bool IsEntrySize(std::size_t entry_bytes) {
+    return entry_bytes >= kLeastEntryBytes && entry_bytes % 8 == 0 &&
+           kPayloadBytes % entry_bytes == 0;
+}
+static_assert(IsEntrySize(sizeof(ListEntry)));
+
+// Where entry number i is stored.
+struct EntrySpot {
+    std::uint32_t ordinal;  // of the directory's page
+    std::size_t offset;     // in the page
+};
+constexpr EntrySpot SpotOfEntry(std::size_t i, std::size_t entry_bytes) {
+    const std::size_t a_page = kPayloadBytes / entry_bytes;
+    return {static_cast<std::uint32_t>(i / a_page), kPayloadAt + i % a_page * entry_bytes};
+}
+
+// The bytes of a stored entry that are ours.
+constexpr std::size_t KnownEntryBytes(std::size_t entry_bytes) {
+    return entry_bytes < sizeof(ListEntry) ? entry_bytes : sizeof(ListEntry);
+}
+inline ListEntry LoadEntry(const std::uint8_t* stored, std::size_t entry_bytes) {
+    ListEntry entry = {};
+    __builtin_memcpy(&entry, stored, KnownEntryBytes(entry_bytes));
+    return entry;
+}
+inline void StoreEntry(const ListEntry& entry, std::size_t entry_bytes, std::uint8_t* stored) {
+    __builtin_memcpy(stored, &entry, KnownEntryBytes(entry_bytes));
+}
 
 // Stored: never renumber.
 enum class CentroidCode : std::uint8_t { kFloat = 1 };

@@ -14,8 +14,7 @@ void CheckMeta(const Check& c) {
     // ALTER TABLE may take the column's dimensions away.
     const int declared = DeclaredDim(c.index);
     const bool sound =
-        meta.meta_bytes == sizeof meta && meta.metric == opclass.metric &&
-        meta.element == opclass.element &&
+        meta.metric == opclass.metric && meta.element == opclass.element &&
         (declared < 0 || static_cast<int>(meta.dim) == declared) &&
         meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
         (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&
@@ -129,11 +128,11 @@ void CheckCodes(Check& c) {
 void CheckModel(Check& c) {
     PageCopy page;
     CopyPage(c, kMetaPage, {ivf::PageKind::kMeta, 0, 0}, 0, kMetaPage, page);
-    CheckCovered(c, page, ivf::kPayloadAt + sizeof(MetaPage));
     if (page.tail().next != ivf::kNoPage)
         ReportCorruption(c.index, kMetaPage, "the metapage names a next one");
     // As a writer: what has features we do not know cannot be proved sound, even if it can be read.
     c.meta = ReadMeta(c.index, true, true);
+    CheckCovered(c, page, ivf::kPayloadAt + c.meta.meta_bytes);
     CheckMeta(c);
     const MetaPage& meta = c.meta;
     const std::uint64_t padded = meta.padded_dim, lists = meta.lists;
@@ -145,7 +144,7 @@ void CheckModel(Check& c) {
     CheckPart(c, meta.centroids, ivf::PageKind::kCentroid,
               lists * (sizeof(ivf::CentroidNode) + padded * sizeof(float)));
     CheckPart(c, meta.coarse, ivf::PageKind::kCentroid, ivf::CentroidTableBytes(lists, padded));
-    CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * sizeof(ivf::ListEntry));
+    CheckPart(c, meta.directory, ivf::PageKind::kDirectory, lists * meta.entry_bytes);
     // Not one that this backend has read before: what is on the pages now is to be proved.
     c.model = ReadModel(c.index, meta);
     CheckNodes(c);

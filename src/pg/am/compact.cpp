@@ -88,7 +88,7 @@ void Flip(Compaction& c, std::uint32_t list, const ivf::ListEntry& old, const iv
     Change change(c.index);
     ivf::TailOf(change.Add(growth))->deleted_at = stamp;
     if (!one_page) ivf::TailOf(change.Add(first))->deleted_at = stamp;
-    memcpy(change.Add(directory) + place.offset, &fresh, sizeof fresh);
+    ivf::StoreEntry(fresh, c.model->meta.entry_bytes, change.Add(directory) + place.offset);
     change.Commit();
     UnlockPage(directory);
     if (!one_page) UnlockPage(first);

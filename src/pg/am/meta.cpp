@@ -104,6 +104,9 @@ struct PartReader {
         }
     }
 
+    // Passes over bytes that are on the same page as those read last.
+    void Skip(std::size_t size) { at += size; }
+
   private:
     void Turn() {
         CHECK_FOR_INTERRUPTS();
@@ -158,8 +161,11 @@ void ReadNode(PartReader& nodes, std::uint32_t list_id, FloatSpan centroid) {
 bool ReadEntries(Relation index, const MetaPage& meta, ivf::ListEntry* entries,
                  std::uint32_t* tails) {
     PartReader directory = OpenPart(index, meta, meta.directory, ivf::PageKind::kDirectory);
+    const std::size_t known = ivf::KnownEntryBytes(meta.entry_bytes);
     for (std::size_t i = 0; i < meta.lists; i++) {
-        directory.Read(&entries[i], sizeof entries[i]);
+        entries[i] = {};
+        directory.Read(&entries[i], known);
+        directory.Skip(meta.entry_bytes - known);
         if (directory.stale) return false;
         if (entries[i].state != ivf::ListState::kActive ||
             entries[i].centroid_epoch != meta.centroids.generation)
@@ -264,8 +270,10 @@ int DeclaredDim(Relation index) {
 
 MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
     LockedPage page = LockPage(index, kMetaPage, Access::kShare, {ivf::PageKind::kMeta, 0, 0});
-    MetaPage meta;
-    memcpy(&meta, page.bytes + ivf::kPayloadAt, sizeof meta);
+    MetaPage meta = {};
+    memcpy(&meta, page.bytes + ivf::kPayloadAt, kLeastMetaBytes);
+    if (meta.meta_bytes > kLeastMetaBytes)
+        memcpy(&meta, page.bytes + ivf::kPayloadAt, Min(std::size_t{meta.meta_bytes}, sizeof meta));
     const bool whole = !checksum || page.tail().crc == PayloadCrc(page.bytes);
     UnlockPage(page);
     if (meta.magic != kMetaMagic)
@@ -282,7 +290,9 @@ MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
     const bool sound =
         meta.dim >= 1 && meta.dim <= kMaxDim && meta.padded_dim == quant::PaddedDim(meta.dim) &&
         meta.lists >= 1 && meta.lists <= static_cast<std::uint32_t>(kMaxLists) &&
-        meta.entry_bytes == sizeof(ivf::ListEntry) && meta.bits >= 1 && meta.bits <= 8 &&
+        meta.meta_bytes >= kLeastMetaBytes && meta.meta_bytes <= ivf::kPayloadBytes &&
+        meta.meta_bytes % 8 == 0 && ivf::IsEntrySize(meta.entry_bytes) && meta.bits >= 1 &&
+        meta.bits <= 8 &&
         (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8 ||
          meta.quantizer == quant::Kind::kSq4 ||
          (pq && meta.pq_m >= 1 && meta.pq_m <= meta.dim && (meta.bits == 4 || meta.bits == 8))) &&
@@ -418,17 +428,15 @@ ConstFloatSpan CentroidOf(Relation index, Model& model, std::uint32_t list, Floa
 
 EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list) {
     // The directory is laid out in one run of pages.
-    const std::uint32_t ordinal = list / ivf::kEntriesPerPage;
-    return {model.meta.directory.first + ordinal,
-            ivf::kPayloadAt + list % ivf::kEntriesPerPage * sizeof(ivf::ListEntry)};
+    const ivf::EntrySpot spot = ivf::SpotOfEntry(list, model.meta.entry_bytes);
+    return {model.meta.directory.first + spot.ordinal, spot.offset};
 }
 
 ivf::ListEntry ReadEntry(Relation index, const Model& model, std::uint32_t list) {
     const EntryPlace place = PlaceOfEntry(model, list);
     LockedPage page = LockPage(index, place.page, Access::kShare,
                                {ivf::PageKind::kDirectory, 0, model.meta.directory.generation});
-    ivf::ListEntry entry;
-    memcpy(&entry, page.bytes + place.offset, sizeof entry);
+    const ivf::ListEntry entry = ivf::LoadEntry(page.bytes + place.offset, model.meta.entry_bytes);
     UnlockPage(page);
     if (entry.list_id != model.entries[list].list_id)
         ReportCorruption(index, place.page, "a directory entry is of another list");

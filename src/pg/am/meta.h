@@ -48,7 +48,7 @@ enum class RotationKind : std::uint8_t {
 // whole; its page has a checksum.
 struct MetaPage {
     std::uint32_t magic;
-    std::uint32_t meta_bytes;    // size of this struct when it was written
+    std::uint32_t meta_bytes;    // size of this struct when it was written; what it lacks is zero
     std::uint64_t incompatible;  // feature bits
     std::uint64_t read_compatible;
     std::uint64_t compatible;
@@ -85,6 +85,8 @@ struct MetaPage {
     std::uint32_t reserved32;
 };
 static_assert(sizeof(MetaPage) == 480);
+// What every version has of it.
+inline constexpr std::size_t kLeastMetaBytes = offsetof(MetaPage, error_spread);
 
 // Dimensions of the indexed column or expression as they are declared; -1: they are not.
 int DeclaredDim(Relation index);
