@@ -41,6 +41,17 @@ inline bool OwnsRelation(Oid relation, Oid role) {
 }
 #endif
 
+// The number of the session's transaction among all that it had.
+#if PG_VERSION_NUM >= 170000
+inline LocalTransactionId ThisTransaction() {
+    return MyProc->vxid.lxid;
+}
+#else
+inline LocalTransactionId ThisTransaction() {
+    return MyProc->lxid;
+}
+#endif
+
 // The snapshot to read TOAST values with.
 #if PG_VERSION_NUM >= 180000
 inline void ToastSnapshot(SnapshotData& snapshot) {

@@ -8,6 +8,7 @@
 #include "pg/am/am.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
+#include "pg/compat.h"
 
 namespace quantvec::pg {
 
@@ -38,14 +39,14 @@ constexpr double kRerankCost = 0.5;
 constexpr double kMostWanted = 1e12;
 
 void NotePlannedLimit(Oid index, double limit) {
-    const bool waits = planned.index == index && planned.transaction == MyProc->lxid;
-    planned = {index, MyProc->lxid, waits ? Min(limit, planned.limit) : limit};
+    const bool waits = planned.index == index && planned.transaction == ThisTransaction();
+    planned = {index, ThisTransaction(), waits ? Min(limit, planned.limit) : limit};
 }
 
 }  // namespace
 
 std::size_t TakePlannedLimit(Oid index) {
-    if (planned.index != index || planned.transaction != MyProc->lxid) return 0;
+    if (planned.index != index || planned.transaction != ThisTransaction()) return 0;
     const double limit = planned.limit;
     planned = {};
     return limit > 0 ? static_cast<std::size_t>(Min(limit, kMostWanted)) : 0;

@@ -186,14 +186,15 @@ bool IsFarOff(std::uint64_t noted, std::uint64_t live) {
 // Tells the directory how many rows lists have, where it is far off: one record a page of the directory.
 void NoteRows(CleanUpState& c) {
     const std::uint32_t lists = c.model->meta.lists;
+    const std::uint32_t entry_bytes = c.model->meta.entry_bytes;
+    const std::uint32_t a_page = static_cast<std::uint32_t>(ivf::kPayloadBytes) / entry_bytes;
     ivf::ListEntry* entries = c.model->entries;
     const auto each = [&](std::uint32_t first, auto take) {
-        const std::uint32_t end =
-            Min(lists, first + static_cast<std::uint32_t>(ivf::kEntriesPerPage));
+        const std::uint32_t end = Min(lists, first + a_page);
         for (std::uint32_t i = first; i < end; i++)
             if (IsFarOff(entries[i].rows, c.lists[i].live)) take(i);
     };
-    for (std::uint32_t first = 0; first < lists; first += ivf::kEntriesPerPage) {
+    for (std::uint32_t first = 0; first < lists; first += a_page) {
         VacuumDelay();
         bool any = false;
         each(first, [&](std::uint32_t) { any = true; });
@@ -205,9 +206,10 @@ void NoteRows(CleanUpState& c) {
         std::uint8_t* bytes = change.Add(page);
         // Inserters change other fields of an entry; rows are VACUUM's.
         each(first, [&](std::uint32_t i) {
-            entries[i].rows = c.lists[i].live;
-            reinterpret_cast<ivf::ListEntry*>(bytes + PlaceOfEntry(*c.model, i).offset)->rows =
-                entries[i].rows;
+            std::uint8_t* stored = bytes + PlaceOfEntry(*c.model, i).offset;
+            ivf::ListEntry entry = ivf::LoadEntry(stored, entry_bytes);
+            entry.rows = entries[i].rows = c.lists[i].live;
+            ivf::StoreEntry(entry, entry_bytes, stored);
         });
         change.Commit();
         UnlockPage(page);
