@@ -33,7 +33,7 @@ SELECT pg_temp.index_of(query), query FROM unnest(ARRAY[
     'SELECT * FROM (SELECT id, embedding <=> $q AS d FROM items ORDER BY d LIMIT 10) s ORDER BY d, id',
     'SELECT * FROM (SELECT id, embedding <=> $q AS d FROM items ORDER BY d LIMIT 10) s WHERE d < 0.5',
     'SELECT id FROM items WHERE topic < 10 ORDER BY embedding <-> $q LIMIT 10',
-    'SELECT id FROM items WHERE topic = 3 ORDER BY embedding <-> $q LIMIT 10',
+    'SELECT id FROM items WHERE topic < 9 ORDER BY embedding <-> $q LIMIT 10',
     'SELECT id FROM items ORDER BY loose::vector(32) <=> $q LIMIT 10']) query;
 SELECT pg_temp.index_of(query), query FROM unnest(ARRAY[
     'SELECT id FROM items ORDER BY 1 - (embedding <=> $q) DESC LIMIT 10',

@@ -47,9 +47,9 @@ constexpr std::size_t kRerankBatch = 128;
 // A scan that is deep in the table asks for this part of the rows that it knows at once: each page of index and
 // table is then looked at for several rows. It may read as much in vain.
 constexpr std::size_t kDeepPart = 4;
-// Once it knows such a part of all rows it asks for all that are left: they are read page by page, at a third
-// of the price.
-constexpr std::size_t kMostPart = 6;
+// Once it knows such a part of the rows that it has scanned, it reads all the others from the table at once, page by
+// page and without a look at further bits. That takes about as long as what it has done so far.
+constexpr std::size_t kMostPart = 12;
 
 // The candidates of so many lists are collected before the first are refined: by then the threshold
 // is nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328 with 8.
@@ -363,16 +363,33 @@ void SetHint(Scan& scan, std::size_t hint) {
     scan.limit = get_float4_infinity();
 }
 
-// Rows that were left behind could come next: fetch those of the most promising blocks, twice as
-// many as were expected so far.
+// The key that twice as many rows will probably not exceed as have left, if it goes on rising with each doubling
+// as it did with the last; NaN while too few have left.
+double KeyOfTwice(const Scan& scan) {
+    const auto n = static_cast<std::uint64_t>(scan.counts.returned);
+    if (n < kSmallHint) return get_float8_nan();
+    // Row number 2^i left a doubling or two ago.
+    const int i = 62 - __builtin_clzll(n);
+    const double doublings = std::log2(static_cast<double>(n)) - i;
+    return scan.last_key + (scan.last_key - scan.key_at[i]) / doublings;
+}
+
+// Rows that were left behind could come next: fetch what twice as many rows will need, or, where that is not
+// known, those of the most promising blocks, twice as many as were expected so far.
 void WidenThreshold(Scan& scan) {
-    SetHint(scan, scan.hint * 2);
-    ivf::SmallestK& nearest = scan.likeliest;
-    for (std::size_t i = 0; i < scan.blocks.size; i++) nearest.Push(scan.blocks.items[i].unused);
-    const float limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
+    auto limit = static_cast<float>(KeyOfTwice(scan) + scan.key_shift);
+    if (limit > scan.unused && limit < get_float4_infinity()) {
+        SetHint(scan, Max(scan.hint, 2 * static_cast<std::size_t>(scan.counts.returned)));
+    } else {
+        SetHint(scan, scan.hint * 2);
+        ivf::SmallestK& nearest = scan.likeliest;
+        for (std::size_t i = 0; i < scan.blocks.size; i++)
+            nearest.Push(scan.blocks.items[i].unused);
+        limit = std::nextafter(nearest.Threshold(), get_float4_infinity());
+        SetHint(scan, scan.hint);
+    }
     const std::size_t first = scan.candidates.size;
     // Lists that are opened from now on leave behind what these do.
-    SetHint(scan, scan.hint);
     scan.limit = limit;
     scan.unused = get_float4_infinity();
     for (std::size_t i = 0; i < scan.blocks.size && !scan.stale; i++) {
@@ -410,82 +427,78 @@ Candidate PopCandidate(Scan& scan) {
     return c;
 }
 
-// Candidates that got no exact distance are ranked by what their codes say.
-void RankByEstimate(Scan& scan, const Candidate& c) {
-    // Not below the bound, by which rows come here, or some would come too late.
-    const float rank = Max(c.lower, c.estimate);
-    scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid};
-    ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
-    scan.exact_keys.Push(rank);
-}
-
-// So many candidates, those of the least bounds, get their final distance; those whose further bits say that
-// they are not among them stay. They are refined in page order, and read in the table's.
-void RankMany(IndexScanDesc desc, Scan& scan, std::size_t want, bool rerank) {
-    Candidate* items = scan.candidates.items;
-    const std::size_t size = scan.candidates.size;
-    want = Min(want, size);
-    float cut = get_float4_infinity();
-    if (want < size) {
-        std::nth_element(items, items + want, items + size,
-                         [](const Candidate& a, const Candidate& b) { return a.Before(b); });
-        cut = items[want].lower;
-    }
-    std::sort(items, items + want, [](const Candidate& a, const Candidate& b) {
+// Better bounds for a batch that was taken out of the heap; in page order, and back into the heap.
+void RefineBatch(Scan& scan, Candidate* batch, std::size_t size) {
+    std::sort(batch, batch + size, [](const Candidate& a, const Candidate& b) {
         if (a.open != b.open) return a.open < b.open;
         return a.block != b.block ? a.block < b.block : a.slot < b.slot;
     });
-    Refine(scan, items, want, 0, true);
+    Refine(scan, batch, size, 0, true);
+    if (scan.stale) return;
+    for (std::size_t i = 0; i < size; i++) scan.candidates.Push(scan.query_context) = batch[i];
+    HeapCandidates(scan);
+}
+
+// All rows of the opened lists that are left get their exact distance.
+void RankAll(IndexScanDesc desc, Scan& scan) {
+    const float infinity = get_float4_infinity();
+    scan.unused = infinity;
+    for (std::size_t i = 0; i < scan.blocks.size && !scan.stale; i++)
+        if (scan.blocks.items[i].unused < infinity) Revisit(scan, scan.blocks.items[i], infinity);
     if (scan.stale) return;
     scan.batch.size = 0;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < size; i++) {
-        const Candidate& c = items[i];
-        if (i >= want || !(c.lower <= cut))
-            items[kept++] = c;
-        else if (rerank)
-            scan.batch.Push(scan.query_context) = {c.tid, c.open};
-        else
-            RankByEstimate(scan, c);
+    for (std::size_t i = 0; i < scan.candidates.size; i++) {
+        const Candidate& c = scan.candidates.items[i];
+        scan.batch.Push(scan.query_context) = {c.tid, c.open};
     }
-    scan.candidates.size = kept;
-    scan.heaped = 0;
-    HeapCandidates(scan);
-    if (rerank) RerankBatch(desc, scan, scan.batch.items, scan.batch.size, scan.ranked);
+    scan.candidates.size = scan.heaped = 0;
+    RerankBatch(desc, scan, scan.batch.items, scan.batch.size, scan.ranked);
 }
 
 // Takes candidates in order of lower bound and gives them their final distance.
 void RankSome(IndexScanDesc desc, Scan& scan) {
-    FoundRow batch[kRerankBatch];
-    std::size_t size = 0;
     // Without a distance to the query there is nothing to read the table for.
     const bool rerank = scan.settings.rerank && scan.ordered && scan.two_stage == 0;
     const auto known = static_cast<std::size_t>(scan.counts.returned) + scan.ranked.size;
-    if (known / kDeepPart > kRerankBatch) {
-        const bool most = known * kMostPart > static_cast<std::size_t>(scan.ScannedSinceStart());
-        RankMany(desc, scan, most ? scan.candidates.size : known / kDeepPart, rerank);
+    const bool deep = known / kDeepPart > kRerankBatch;
+    if (deep && rerank && known * kMostPart > static_cast<std::size_t>(scan.ScannedSinceStart())) {
+        RankAll(desc, scan);
         return;
     }
-    const std::size_t want = known < scan.hint ? Min(scan.hint - known, kRerankBatch) : kRerankStep;
+    const std::size_t want = deep                ? known / kDeepPart
+                             : known < scan.hint ? Min(scan.hint - known, kRerankBatch)
+                                                 : kRerankStep;
     // Beyond the first, only rows that can still be among the hinted number.
-    const float limit = Min(scan.exact_keys.Threshold(), scan.unused);
+    const float limit =
+        deep ? get_float4_infinity() : Min(scan.exact_keys.Threshold(), scan.unused);
+    scan.batch.size = scan.unrefined.size = 0;
+    std::size_t size = 0;
     while (size < want && scan.candidates.size > 0) {
         if (size > 0 && !(scan.candidates.items[0].lower <= limit)) break;
-        Candidate c = PopCandidate(scan);
+        const Candidate c = PopCandidate(scan);
         if (!c.refined) {
-            Refine(scan, &c, 1, 0, true);
+            scan.unrefined.Push(scan.query_context) = c;
+            // A few rows are refined one by one, as each may spare the next.
+            if (deep && scan.unrefined.size < want) continue;
+            RefineBatch(scan, scan.unrefined.items, scan.unrefined.size);
             if (scan.stale) return;
-            scan.candidates.Push(scan.query_context) = c;
-            HeapCandidates(scan);
+            scan.unrefined.size = 0;
             continue;
         }
-        if (rerank)
-            batch[size] = {c.tid, c.open};
-        else
-            RankByEstimate(scan, c);
         size++;
+        if (rerank) {
+            scan.batch.Push(scan.query_context) = {c.tid, c.open};
+            continue;
+        }
+        // Not below the bound, by which rows come here, or some would come too late.
+        const float rank = Max(c.lower, c.estimate);
+        scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid};
+        ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+        scan.exact_keys.Push(rank);
     }
-    if (rerank && size > 0) RerankBatch(desc, scan, batch, size, scan.ranked);
+    if (scan.unrefined.size > 0) RefineBatch(scan, scan.unrefined.items, scan.unrefined.size);
+    if (rerank && !scan.stale && size > 0)
+        RerankBatch(desc, scan, scan.batch.items, size, scan.ranked);
 }
 
 // ---- the query ----
@@ -675,7 +688,8 @@ bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
 }
 
 void Return(Scan& scan, const Ranked& row, ItemPointer tid) {
-    scan.counts.returned++;
+    const auto n = static_cast<std::uint64_t>(++scan.counts.returned);
+    if ((n & (n - 1)) == 0) scan.key_at[__builtin_ctzll(n)] = scan.last_key;
     scan.returned.Push(scan.query_context) = *tid = row.tid;
     if (OidIsValid(row.toast_value))
         known_distance = {
@@ -739,6 +753,7 @@ void Clear(Scan& scan) {
     scan.ranked.Reset();
     scan.second.Reset();
     scan.batch.Reset();
+    scan.unrefined.Reset();
     scan.late.Reset();
     scan.batches = 0;
     scan.settled = 0;
@@ -793,6 +808,7 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     Start(desc, scan, true);
     if (same_model || scan.counts.returned == 0) return;
     // The new model may measure with another scale. Estimates of two models have no common order.
+    for (double& key : scan.key_at) key = get_float8_nan();
     const bool measured = scan.settings.rerank && scan.ordered;
     scan.last_key = measured ? KeyOfDistance(scan, scan.last_distance) : -get_float8_infinity();
     for (std::size_t i = 0; measured && i < scan.late.size; i++)

@@ -169,12 +169,14 @@ struct Scan {
     std::size_t heaped;           // the first so many candidates are a heap
     Array<Ranked> ranked;         // heap by key, exact unless rows are ranked by estimate
     std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
-    Array<FoundRow> batch;        // that is reranked
+    Array<FoundRow> batch;        // that is reranked next
+    Array<Candidate> unrefined;   // that are refined next
     Array<Ranked> second;         // of the two-stage search: heap by exact key
     std::size_t batches;          // of it, so far
     Array<SeenBlock> blocks;
     float unused;                    // least unused bound of all blocks
     double last_key, last_distance;  // of the row returned last
+    double key_at[64];               // last_key when 2^i rows were returned
     std::int64_t scanned_before;     // codes, until the scan started over
     ivf::ListScanner scanner;
 
