@@ -149,8 +149,36 @@ inline void CountSearch(IndexScanDesc scan) {
 inline void CountSearch(IndexScanDesc) {}
 #endif
 
+// How a buffer is locked: a type of its own from version 19 on.
+#if PG_VERSION_NUM >= 190000
+using BufferMode = BufferLockMode;
+#else
+using BufferMode = int;
+#endif
+
+// Rows of the table by their pointers, and the table in parallel. Version 19 asks for flags.
+#if PG_VERSION_NUM >= 190000
+inline IndexFetchTableData* BeginFetch(Relation heap) {
+    return table_index_fetch_begin(heap, SO_NONE);
+}
+inline TableScanDesc BeginParallelScan(Relation heap, ParallelTableScanDesc shared) {
+    return table_beginscan_parallel(heap, shared, SO_NONE);
+}
+#else
+inline IndexFetchTableData* BeginFetch(Relation heap) {
+    return table_index_fetch_begin(heap);
+}
+inline TableScanDesc BeginParallelScan(Relation heap, ParallelTableScanDesc shared) {
+    return table_beginscan_parallel(heap, shared);
+}
+#endif
+
 // An index scan of our own, that no plan counts.
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snapshot, int keys) {
+    return index_beginscan(heap, index, snapshot, nullptr, keys, 0, SO_NONE);
+}
+#elif PG_VERSION_NUM >= 180000
 inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snapshot, int keys) {
     return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
 }

@@ -84,6 +84,7 @@ extern "C" {
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
+#include "utils/wait_event.h"
 }
 
 // What SQL calls: exported by name (the core is compiled with hidden visibility, and before version

@@ -199,7 +199,7 @@ void EncodeRows(Build& b) {
     if (b.rows) {
         TakeSource(b, w);
     } else {
-        TableScanDesc scan = b.team.scan ? table_beginscan_parallel(b.heap, b.team.scan) : nullptr;
+        TableScanDesc scan = b.team.scan ? BeginParallelScan(b.heap, b.team.scan) : nullptr;
         b.heap_tuples[me] =
             table_index_build_scan(b.heap, b.index, b.info, true, Leads(b), TakeRow, &w, scan);
     }

@@ -22,8 +22,7 @@ const OpclassInfo kVectorCosine = {Metric::kCosine, Element::kFloat, kMaxDim, Ve
 
 const OpclassInfo& OpclassOf(Relation index) {
     FmgrInfo* info = index_getprocinfo(index, 1, kProcInfo);
-    return *reinterpret_cast<const OpclassInfo*>(
-        DatumGetPointer(FunctionCall1(info, PointerGetDatum(nullptr))));
+    return *reinterpret_cast<const OpclassInfo*>(DatumGetPointer(FunctionCall1(info, Datum{0})));
 }
 
 bool AmValidate(Oid opclass) {

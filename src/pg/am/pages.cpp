@@ -16,7 +16,7 @@ Page PageOf(std::uint8_t* bytes) {
     return reinterpret_cast<Page>(bytes);
 }
 
-LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, int mode,
+LockedPage Pin(Relation index, ForkNumber fork, BlockNumber number, BufferMode mode,
                BufferAccessStrategy strategy = nullptr) {
     LockedPage page;
     page.buffer = ReadBufferExtended(index, fork, number, RBM_NORMAL, strategy);

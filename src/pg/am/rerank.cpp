@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "pg/am/scan.h"
+#include "pg/compat.h"
 
 namespace quantvec::pg {
 
@@ -15,7 +16,7 @@ void Begin(IndexScanDesc desc, Scan& scan) {
     Reranker& r = scan.reranker;
     MemoryContext old = MemoryContextSwitchTo(scan.context);
     r.heap = desc->heapRelation;
-    r.fetch = table_index_fetch_begin(r.heap);
+    r.fetch = BeginFetch(r.heap);
     r.slot = table_slot_create(r.heap, nullptr);
     BeginColumn(r.column, desc->indexRelation);
     BeginToast(r.toast, r.heap, scan.context);

@@ -7,7 +7,7 @@ namespace quantvec::pg {
 void BeginReading(RowReader& r, Relation heap, Relation index) {
     r = {};
     r.opclass = &OpclassOf(index);
-    r.fetch = table_index_fetch_begin(heap);
+    r.fetch = BeginFetch(heap);
     r.slot = table_slot_create(heap, nullptr);
     BeginColumn(r.column, index);
     BeginToast(r.toast, heap, CurrentMemoryContext);
