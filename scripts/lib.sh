@@ -36,7 +36,7 @@ ticking() {
     exec {never}<> <(:) # read waits here without a process that would have to be ended
     SECONDS=0
     while read -r -t 8 -u $never || kill -0 $$ 2>/dev/null; do # an interrupt ends the script, not its background jobs
-        line=$(tail -c 4000 "$1" | tr '\r' '\n' | sed -E 's/ +$//; /^$/d; s/^(gcc|g\+\+|cc|c\+\+) .* //' | tail -n 1)
+        line=$(tail -c 4000 "$1" | tr '\r' '\n' | sed -E 's/ +$//; /^$/d; s/^[^ ]*(gcc|g\+\+|cc|c\+\+)(-[0-9]+)? .* //' | tail -n 1)
         [ -z "$line" ] || printf '    %3d s  %.100s\n' $SECONDS "$line"
     done
 }
