@@ -232,11 +232,13 @@ bool CompactLists(CleanUpState& c) {
             c.retired.Release();
         }
     };
-    if (const ErrorData* error = TryStep(compact, StepRuns::kOwnCode))
+    if (const ErrorData* error = TryStep(compact, StepRuns::kOwnCode)) {
+        wanted = true;  // whatever the jump has made of it
         ereport(WARNING, (errcode(error->sqlerrcode),
                           errmsg("could not write lists of index \"%s\" anew: %s",
                                  RelationGetRelationName(c.info->index), error->message),
                           error->hint ? errhint("%s", error->hint) : 0));
+    }
     if (compaction.lists == 0) return wanted;
     ereport(LevelOfNews(),
             (errhidestmt(true), errhidecontext(true),
