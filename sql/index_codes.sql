@@ -64,3 +64,19 @@ SELECT quantizer, bits, trained FROM quantvec_index_info('few_v');
 SELECT * FROM pg_temp.compare('few', 'v <-> %s', ARRAY(SELECT v FROM pg_temp.vectors(10, 10, 70001)), 10);
 
 DROP TABLE t, few;
+
+-- numbers whose squares are not floats any more: codes know that they know nothing
+CREATE FUNCTION pg_temp.tiny(n int, first int) RETURNS TABLE (id int, v vector(10)) LANGUAGE sql AS $$
+    SELECT id, array(SELECT x * 1e-21::real FROM unnest(v::real[]) WITH ORDINALITY AS u (x, i) ORDER BY i)::vector
+    FROM pg_temp.vectors(n, 10, first) $$;
+CREATE TABLE tiny AS SELECT id, v::vector(10) FROM pg_temp.tiny(2100, 1);
+CREATE FUNCTION pg_temp.judge_tiny(options text, OUT asked bigint, OUT rows bigint, OUT wrong bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE INDEX tiny_v ON tiny USING quantvec (v) WITH (lists = 2, %s)', options);
+    SELECT * INTO asked, rows, wrong
+        FROM pg_temp.compare('tiny', 'v <-> %s', ARRAY(SELECT t.v FROM pg_temp.tiny(10, 70001) t), 10);
+    DROP INDEX tiny_v;
+END
+$$;
+SELECT o, j.* FROM unnest('{"quantizer = pq","quantizer = sq4","quantizer = sq8","quantizer = bq"}'::text[]) o, pg_temp.judge_tiny(o) j;
+DROP TABLE tiny;

@@ -40,6 +40,13 @@ kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base) {
     };
 }
 
+bool IsTooSmall(ConstFloatSpan residual, float rr) {
+    if (!(rr < 5e-41f * static_cast<float>(residual.size()))) return false;
+    for (float x : residual)
+        if (x != 0) return true;
+    return false;
+}
+
 UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
                              float norm_sqr, bool rounded) {
     const kernels::Kernels& k = kernels::Active();
@@ -47,7 +54,8 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float rr = k.ordered_dot(residual.data(), residual.data(), n);
     const float rg = k.ordered_dot(residual.data(), grid, n);
     const UnbiasedCode none = {0, 0, __builtin_inff()};
-    // r = 0 is its own code; what is not a number has none.
+    // r = 0 is its own code; what is not a number, or too small a one, has none.
+    if (IsTooSmall(residual, rr)) return none;
     if (rr == 0) return {0, -WithSlack(norm_sqr), 0};
     if (!(rr > 0) || !(rg > 0)) return none;
     const float gg = k.ordered_dot(grid, grid, n);
@@ -56,7 +64,9 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float alpha = rounded ? FromBfloat16(ToBfloat16(2 * exact)) / 2 : exact;
     // ||exact g||^2 - ||r||^2, since <exact g, r> = ||r||^2. The difference of two like numbers
     // carries their rounding.
-    const float ee = exact * exact * gg - rr;
+    // (The square of a tiny step has no digits left.)
+    const bool tiny = exact * exact < 1e-36f;
+    const float ee = (tiny ? exact * (exact * gg) : exact * exact * gg) - rr;
     const float across = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);
     const float part = __builtin_fabsf(alpha / exact - 1);
     const float usual =

@@ -157,6 +157,11 @@ struct UnbiasedCode {
 UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
                              float norm_sqr, bool rounded);
 
+// ||r||^2 of a residual that is not zero is so small that the squares of its coordinates lose their digits, or are
+// nothing: below 5e-41 for each, where a float knows steps of 1.4e-45. Codes of 8 bits would miss what is lost in
+// their bounds.
+bool IsTooSmall(ConstFloatSpan residual, float rr);
+
 // A rounded alpha leaves a part of the error along r, which does not average out as the rest does:
 // near neighbours all see it. It is stored at the size that a bound of so many standard errors
 // covers whole; and never below |alpha / exact - 1| ||exact g||, all of it, which is more where the

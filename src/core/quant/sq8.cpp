@@ -27,11 +27,15 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     }
     const float rr = k.ordered_dot(residual.data(), residual.data(), n);
     const float cross = k.ordered_dot(centroid.data(), decoded, n);
-    for (std::size_t i = 0; i < n; i++) decoded[i] -= residual[i];
-    const float error = __builtin_sqrtf(k.ordered_dot(decoded, decoded, n)) * (1 + 1e-5f);
+    // Errors are a two-hundredth of the numbers: their squares vanish long before those do.
+    const bool tiny = step < 1e-15f && inverse > 0;
+    const float unit = tiny ? step : 1.0f, in_units = tiny ? inverse : 1.0f;
+    for (std::size_t i = 0; i < n; i++) decoded[i] = (decoded[i] - residual[i]) * in_units;
+    const float error = unit * __builtin_sqrtf(k.ordered_dot(decoded, decoded, n)) * (1 + 1e-5f);
     const float add = rr + 2 * cross - WithSlack(norm_sqr);
-    const bool finite = __builtin_isfinite(add) && __builtin_isfinite(error) &&
-                        __builtin_isfinite(inverse) && __builtin_isfinite(step);
+    const bool finite = !IsTooSmall(residual, rr) && __builtin_isfinite(add) &&
+                        __builtin_isfinite(error) && __builtin_isfinite(inverse) &&
+                        __builtin_isfinite(step);
     if (!finite) {
         row.factors = {.add = 0, .offset = 0, .scale = 0, .error = ToBfloat16(__builtin_inff())};
         return;
