@@ -289,6 +289,6 @@ TEST(AScanOfManyListsAsksSeldom) {
     }
     CHECK_EQ(open, kLists);
     Where("asked %d times, opened %d times", static_cast<int>(asked), static_cast<int>(rounds));
-    CHECK(asked < 150);
+    CHECK(asked < 60);
     CHECK(rounds < 50);
 }

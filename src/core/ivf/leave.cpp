@@ -55,7 +55,8 @@ bool LeaveRule::Ask(float key, std::uint64_t n) {
     until_ = n + n / (n < wanted_ ? kGrowth : kDeepGrowth);
     const double allowance = Allowance(until_);
     largest_ = allowance > 0 ? missing_.LargestKey(key, allowance) : -__builtin_inff();
-    if (key <= largest_) return true;
+    // Where no room is left behind this key, each further row would ask.
+    if (key < largest_) return true;
     excess_ = allowance > 0 ? missing_.Missing(key) / allowance : __builtin_inf();
     return false;
 }

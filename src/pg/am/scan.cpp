@@ -42,7 +42,7 @@ constexpr std::size_t kLargeHint = 100000;
 
 // Candidates read from the table at once when the wanted number of exact rows is known already.
 constexpr std::size_t kRerankStep = 4;
-constexpr std::size_t kRerankBatch = 128;
+constexpr int kRerankBatch = 128;
 
 // A scan that is deep in the table asks for this part of the rows that it knows at once: each page of index and
 // table is then looked at for several rows. It may read as much in vain.
@@ -69,6 +69,20 @@ bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, Locked
     scan.stale_owner = owner;
     page = {};
     return false;
+}
+
+// The key that `times` as many rows will probably not exceed as have left, if it goes on rising with each doubling
+// as it did with the last, in the scan's floats. Infinity while too few have left.
+float LimitOfTimes(const Scan& scan, double times) {
+    const auto n = static_cast<std::uint64_t>(scan.counts.returned);
+    if (n < kSmallHint) return get_float4_infinity();
+    // Row number 2^i left a doubling or two ago.
+    const int i = 62 - __builtin_clzll(n);
+    const double doublings = std::log2(static_cast<double>(n)) - i;
+    const auto limit = static_cast<float>(
+        scan.last_key + (scan.last_key - scan.key_at[i]) * std::log2(times) / doublings +
+        scan.key_shift);
+    return isnan(limit) ? get_float4_infinity() : limit;
 }
 
 // ---- refine ----
@@ -132,18 +146,21 @@ void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
 }
 
 // Better estimates and bounds of candidates, which come in the order of the refine chain. Those
-// whose estimate is above `limit`, or whose bound is not below the threshold, stay as they are,
-// unless `all` are wanted. Ends early if the scan is stale.
+// whose estimate is above `limit`, or whose bound is not below the threshold and what twice as many rows will
+// need, stay as they are, unless `all` are wanted. Ends early if the scan is stale.
 void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const std::size_t row_bytes = layout.refine_row_bytes;
     std::uint8_t* copy = nullptr;
     LockedPage page;
+    const float twice = LimitOfTimes(scan, 2);
     for (std::size_t i = 0; i < size; i++) {
         Candidate& c = batch[i];
         if (i + kRefineAhead < size && batch[i + kRefineAhead].estimate <= limit)
             PrefetchRefineRow(scan, batch[i + kRefineAhead]);
-        if (c.refined || (!all && (c.estimate > limit || !(c.lower < scan.Threshold())))) continue;
+        if (c.refined ||
+            (!all && (c.estimate > limit || !(c.lower < Min(twice, scan.Threshold())))))
+            continue;
         const OpenList& open = scan.open.items[c.open];
         const ivf::ListEntry& entry = open.entry;
         const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
@@ -363,21 +380,11 @@ void SetHint(Scan& scan, std::size_t hint) {
     scan.limit = get_float4_infinity();
 }
 
-// The key that twice as many rows will probably not exceed as have left, if it goes on rising with each doubling
-// as it did with the last; NaN while too few have left.
-double KeyOfTwice(const Scan& scan) {
-    const auto n = static_cast<std::uint64_t>(scan.counts.returned);
-    if (n < kSmallHint) return get_float8_nan();
-    // Row number 2^i left a doubling or two ago.
-    const int i = 62 - __builtin_clzll(n);
-    const double doublings = std::log2(static_cast<double>(n)) - i;
-    return scan.last_key + (scan.last_key - scan.key_at[i]) / doublings;
-}
-
-// Rows that were left behind could come next: fetch what twice as many rows will need, or, where that is not
-// known, those of the most promising blocks, twice as many as were expected so far.
+// Rows that were left behind could come next: fetch what twice as many rows will need (deep in the table eight times
+// as many, so that blocks are not visited for each doubling), or, where that is not known, rows of the most promising
+// blocks, twice as many as were expected so far.
 void WidenThreshold(Scan& scan) {
-    auto limit = static_cast<float>(KeyOfTwice(scan) + scan.key_shift);
+    float limit = LimitOfTimes(scan, scan.counts.returned < kRerankBatch ? 2 : 8);
     if (limit > scan.unused && limit < get_float4_infinity()) {
         SetHint(scan, Max(scan.hint, 2 * static_cast<std::size_t>(scan.counts.returned)));
     } else {
@@ -466,7 +473,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         return;
     }
     const std::size_t want = deep                ? known / kDeepPart
-                             : known < scan.hint ? Min(scan.hint - known, kRerankBatch)
+                             : known < scan.hint ? Min(scan.hint - known, std::size_t{kRerankBatch})
                                                  : kRerankStep;
     // Beyond the first, only rows that can still be among the hinted number.
     const float limit =
