@@ -230,7 +230,7 @@ sub all_indexes_are_sound
         my ($status, $out, $err) = $node->psql('postgres', q{
             SELECT count(*), count(table_rows_checked)
             FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
-            WHERE indisvalid AND relpersistence <> 't' AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
+            WHERE indisvalid AND relkind = 'i' AND relpersistence <> 't' AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
         like("$out$err", qr/^(\d+)\|\1$/, 'all indexes of ' . $node->name . ' are sound');
         note "indexes|checked: $out";
     }
