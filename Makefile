@@ -8,6 +8,7 @@
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
+#   make fuzz-queries     many random queries, with the index beside exact search (QUANTVEC_QUERIES=n, QUANTVEC_SEED=s)
 #   make format           clang-format over the tree
 #
 # ./quickstart test runs all of it in a private cluster.
@@ -47,7 +48,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) build results regression.diffs regression.out tmp_ch
 # JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
 override with_llvm = no
 
-WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests format matrix
+WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests format matrix fuzz-queries
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 LACKING := $(shell scripts/needs "$(PG_CONFIG)" "$(CXX)")
 ifneq ($(LACKING),)
@@ -149,9 +150,11 @@ check-needs:
 check-tests:
 	scripts/check-tests
 
-.PHONY: matrix
+.PHONY: matrix fuzz-queries
 matrix:
 	scripts/matrix $(SERVERS)
+fuzz-queries:
+	./quickstart test queries
 
 format:
 	clang-format -i $(shell git ls-files '*.cpp' '*.h')

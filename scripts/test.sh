@@ -94,7 +94,7 @@ tap_test() { # NAME
         TESTLOGDIR="$folder/tmp_check/log" TEMP_CONFIG="$work/server.conf" PATH="$bin:$PATH" \
         QUANTVEC_POINTS="$work/points.conf" \
         PG_REGRESS="$pgxs/test/regress/pg_regress" \
-        timeout -k 30 900 prove --verbose -I "$pgxs/test/perl" "test/t/$1.pl" && rm -rf "$folder" && return
+        timeout -k 30 "${tap_seconds:-900}" prove --verbose -I "$pgxs/test/perl" "test/t/$1.pl" && rm -rf "$folder" && return
     tail -n 20 "$folder/tmp_check/log/regress_log_$1"
     return 1
 }
@@ -117,10 +117,15 @@ about() {
 }
 
 # all; newest: all, and the SQL regression with the newest server that can be had; server: what depends on server and
-# compiler; sql: the SQL regression only
+# compiler; sql: the SQL regression only; queries: many random queries only
 mode=${1:-all} newest=false
 [ "$mode" != newest ] || mode=all newest=true
 say "testing with $(about)"
+if [ "$mode" = queries ]; then
+    export QUANTVEC_QUERIES="${QUANTVEC_QUERIES:-10000}" QUANTVEC_SEED="${QUANTVEC_SEED:-$(date +%s)}"
+    tap_seconds=$((900 + QUANTVEC_QUERIES))
+    say "QUANTVEC_QUERIES=$QUANTVEC_QUERIES QUANTVEC_SEED=$QUANTVEC_SEED"
+fi
 export WERROR=-Werror
 copy_tree
 runnable=true
@@ -130,11 +135,11 @@ if [ "$mode" = all ]; then
         run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
     done
 fi
-[ "$mode" = sql ] || run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
+[[ $mode = @(sql|queries) ]] || run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
 [ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
 if $runnable; then
     run_step 'make install' one_check install_privately || runnable=false
-    [ "$mode" = sql ] || run_step 'make points' one_check install_points || runnable=false
+    [[ $mode = @(sql|queries) ]] || run_step 'make points' one_check install_points || runnable=false
 fi
 
 regress=() tap=()
@@ -144,11 +149,12 @@ done
 for file in "$root"/test/t/*.pl; do
     [ "$mode" = sql ] || [ ! -e "$file" ] || tap+=("$(basename "$file" .pl)")
 done
+[ "$mode" != queries ] || regress=() tap=(014_queries)
 if $runnable; then
     [ ${#regress[@]} = 0 ] || run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
 fi
 if ! $runnable; then
-    report 'SQL regression' 0 0 0 ${#regress[@]}
+    [ ${#regress[@]} = 0 ] || report 'SQL regression' 0 0 0 ${#regress[@]}
     report 'TAP tests' 0 0 0 ${#tap[@]}
 elif [ ${#tap[@]} -gt 0 ] && [ ! -e "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ]; then
     report 'TAP tests: not with this server' 0 0 0 ${#tap[@]}
@@ -157,6 +163,7 @@ else
         run_step "test/t/$name.pl" count_tap tap_test "$name" || true
     done
 fi
+[ "$mode" != queries ] || grep -E '^# .*(: recall |^# [0-9]+ rows, )' "$work/step.log" || true
 if $newest; then
     run_step 'SQL regression, newest server' count_matrix "$root/scripts/matrix" --sql newest || true
 fi
