@@ -425,6 +425,7 @@ sub judge
     my ($late, $returned) = $answer->{scan} =~ /(\d+)\|(\d+)/;
     $counts{late} += $late;
     $counts{returned} += $returned;
+    wrong($query, "query $query->{number}: $late rows too late for no order") if $query->{shape} eq 'nothing' && $late > 0;
     if ($query->{shape} eq 'lateral')
     {
         for my $n (1 .. 3)

@@ -714,7 +714,8 @@ bool NextLate(Scan& scan, ItemPointer tid) {
 
 // The next row in order, or false at the end, or if the scan is stale.
 bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
-    const bool strict = scan.settings.iterative == kIterativeStrict;
+    // Without an order no row is too late for it.
+    const bool strict = scan.settings.iterative == kIterativeStrict && scan.ordered;
     Array<Ranked>& rows = scan.two_stage == 0 ? scan.ranked : scan.second;
     for (;;) {
         if (!(scan.two_stage == 0 ? FindRanked(desc, scan) : FindSecond(desc, scan))) {
