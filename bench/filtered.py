@@ -125,8 +125,8 @@ def add_columns(data, database):
 
 def store_asked(data, database):
     """The table of what is asked: for each condition and query the topic and how many rows match."""
-    counts = "".join(f"""ALTER TABLE center_{topics} ADD rows int; UPDATE center_{topics} SET rows = (SELECT count(*) FROM base
-        WHERE topic_{topics} = topic);\n""" for topics in SELECTIVITIES)
+    counts = "".join(f"""ALTER TABLE center_{topics} ADD rows int DEFAULT 0; UPDATE center_{topics} c SET rows = s.rows
+        FROM (SELECT topic_{topics}, count(*) AS rows FROM plain GROUP BY 1) s WHERE topic = topic_{topics};\n""" for topics in PARENTS)
     parts = [f"SELECT id, 'none', 1, NULL::int, {data.rows}, v FROM first"]
     for topics, share in SELECTIVITIES.items():
         mean = data.rows / topics
