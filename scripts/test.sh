@@ -149,7 +149,7 @@ done
 for file in "$root"/test/t/*.pl; do
     [ "$mode" = sql ] || [ ! -e "$file" ] || tap+=("$(basename "$file" .pl)")
 done
-[ "$mode" != queries ] || regress=() tap=(014_queries)
+[ "$mode" != queries ] || regress=() tap=(015_queries)
 if $runnable; then
     [ ${#regress[@]} = 0 ] || run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
 fi
