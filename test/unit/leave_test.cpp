@@ -259,6 +259,36 @@ TEST(NothingIsNearerThanTheLeastKey) {
     CHECK(!rule.Ask(0, 11));
 }
 
+// A scan that starts over has few lists open again, whatever it had before.
+TEST(RowsAreAskedForAgainAfterARestart) {
+    for (bool calibrated : {false, true}) {
+        Lists lists(300);
+        ivf::LeaveRule rule;
+        rule.Begin(10, 0);
+        lists.Begin(rule.missing());
+        lists.Open(rule.missing(), 60);
+        const float key = lists.KeyOf(60, 10), far = lists.KeyOf(60, 1000);
+        lists.Fit(rule.missing(), key);
+        if (calibrated) rule.Calibrate(key, 10);
+        lists.Open(rule.missing(), 300);
+        rule.LetAllLeave();
+        CHECK(rule.Leaves(far, 1000));
+        rule.Restart();
+        CHECK(!rule.AllLeave());
+        CHECK(!rule.Leaves(far, 1000));
+        CHECK(rule.IsCalibrated());
+        lists.Begin(rule.missing());
+        lists.Open(rule.missing(), 60);
+        lists.Fit(rule.missing(), far);
+        CHECK(!rule.Ask(far, 1000));
+    }
+    // Without an order there is nothing to ask for.
+    ivf::LeaveRule rule;
+    rule.BeginWithout();
+    rule.Restart();
+    CHECK(rule.Leaves(kInfinity, 1000));
+}
+
 TEST(AScanOfManyListsAsksSeldom) {
     constexpr std::size_t kLists = 65536;
     constexpr std::uint64_t kRows = 1000000;

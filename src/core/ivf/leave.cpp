@@ -31,7 +31,10 @@ void LeaveRule::BeginWithout() {
 
 void LeaveRule::Restart() {
     missing_ = {};
-    if (until_ == kForever) return;
+    if (wanted_ == 0) return;
+    // All rows left since no list was left: that is over.
+    if (AllLeave() && !IsCalibrated()) per_row_ = kLeastPerRow;
+    until_ = base();
     largest_ = IsCalibrated() ? -__builtin_inff() : __builtin_inff();
 }
 

@@ -31,7 +31,8 @@ class LeaveRule {
     void Begin(std::uint64_t wanted, float least_key);
     // Every row leaves: there is no order to keep.
     void BeginWithout();
-    // The lists are going to be opened anew; what the first rows missed stays known, and late rows stay late.
+    // The lists are going to be opened anew, at first a few of them: rows are asked for again. What the first rows
+    // missed stays known, and late rows stay late.
     void Restart();
 
     MissingRows& missing() { return missing_; }
