@@ -36,6 +36,7 @@ import os
 import shlex
 import statistics
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -281,7 +282,7 @@ def table(engine, measured):
 
 
 def short(engine, measured):
-    """What an engine should be asked about, by name of the rule that is broken."""
+    """The cases of an engine that are worse than they should be, by what is wrong."""
     reference = measured[engine.name, CONDITIONS[0], LIMITS[0]][0]["index"]
     broken = {"Fewer rows than match, up to LIMIT": [],
               "Recall below that of the same queries' ten nearest without a condition less .03, or below .9": [],
@@ -307,7 +308,7 @@ def short(engine, measured):
             each.append(f"{what}: {per_row(index):.1f} us for each of {index.returned:.0f}")
     lines = []
     for rule, cases in broken.items():
-        lines += [f"{rule}: {'none.' if not cases else ''}", *(["", *(f"- {case}" for case in cases)] if cases else []), ""]
+        lines += [f"{rule}:" if cases else f"{rule}: none.", *([""] if cases else []), *(f"- {case}" for case in cases), ""]
     return lines[:-1]
 
 
@@ -364,7 +365,7 @@ def main():
         lines += run(data, [command, *head], options)
         loads.append(os.getloadavg()[0])
     head.append(f"load average before and after each set: {', '.join(f'{load:.1f}' for load in loads)}")
-    publish("\n".join(["# Conditions", "", f"    {command}", "", *[f"- {note}" for note in head], "", *lines]), options.results)
+    publish("\n".join([f"# Conditions, {time.strftime('%Y-%m-%d')}", "", f"    {command}", "", *[f"- {note}" for note in head], "", *lines]), options.results)
 
 
 if __name__ == "__main__":
