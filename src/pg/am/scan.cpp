@@ -674,19 +674,19 @@ void RerankNext(IndexScanDesc desc, Scan& scan) {
 // The same for the two-stage search, at the head of `second`. As many rows as are wanted leave from the first
 // batch, if it holds so many: its best. From there on a row waits until no estimate that is left is below its key.
 bool FindSecond(IndexScanDesc desc, Scan& scan) {
-    for (;;) {
+    while (!scan.stale) {
         const auto returned = static_cast<std::size_t>(scan.counts.returned);
         const bool best_of_first =
             scan.batches == 1 && scan.wanted <= scan.two_stage && returned < scan.wanted;
         if (scan.second.size > 0 && best_of_first) return true;
         const bool more = FindRanked(desc, scan);
-        if (scan.stale) return false;
+        if (scan.stale) break;
         if (scan.second.size > 0 && (!more || scan.second.items[0].key <= scan.ranked.items[0].key))
             return true;
         if (!more) return false;
         RerankNext(desc, scan);
-        if (scan.stale) return false;
     }
+    return false;
 }
 
 bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
