@@ -310,3 +310,18 @@ RESET maintenance_work_mem;
 VACUUM t;
 SELECT * FROM pg_temp.state('t_v');
 DROP TABLE t;
+
+-- lists that do not fit the rows any more are trained once there is memory for it
+CREATE TABLE t (id int, v vector(256)) WITH (autovacuum_enabled = off);
+INSERT INTO t SELECT * FROM pg_temp.vectors(10000, 256);
+CREATE INDEX t_v ON t USING quantvec (v) WITH (lists = 300);
+UPDATE t SET v = array(SELECT 3 * x FROM unnest(v::real[]) WITH ORDINALITY AS u (x, i) ORDER BY i)::vector;
+SET client_min_messages = error;
+SET maintenance_work_mem = '1MB';
+VACUUM t;
+SELECT drift > 1.15 AS much FROM quantvec_index_info('t_v');
+RESET maintenance_work_mem;
+VACUUM t;
+SELECT drift > 1.15 AS much FROM quantvec_index_info('t_v');
+RESET client_min_messages;
+DROP TABLE t;

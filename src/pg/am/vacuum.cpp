@@ -345,9 +345,9 @@ double MeasureDrift(CleanUpState& c) {
 bool TrainIfDue(CleanUpState& c, VacuumNotes& notes) {
     const Cause cause = CauseOfTraining(c.info->index, c.model->meta, notes);
     if (cause == Cause::kNone) return false;
-    if (cause == Cause::kDrift) {
+    if (cause == Cause::kDrift && !HasDrifted(notes, MeasureDrift(c))) {
         notes.changed = 0;
-        if (!HasDrifted(notes, MeasureDrift(c))) return false;
+        return false;
     }
     if (!Train(c)) return false;
     const double rows = Survey(c);
