@@ -36,6 +36,7 @@ ErrorData* TryStep(const Step& step, StepRuns runs = StepRuns::kAnything) {
     MemoryContext caller = CurrentMemoryContext;
     ResourceOwner owner = CurrentResourceOwner;
     ErrorData* volatile error = nullptr;
+    volatile bool for_others = false;
     const bool nested = MayBeginSubtransaction();
     ResourceOwner own = nullptr;
     if (nested)
@@ -55,7 +56,7 @@ ErrorData* TryStep(const Step& step, StepRuns runs = StepRuns::kAnything) {
     {
         MemoryContextSwitchTo(caller);
         error = CopyErrorData();
-        if (IsForOthers(*error)) PG_RE_THROW();
+        for_others = IsForOthers(*error);
         FlushErrorState();
         if (nested)
             RollbackAndReleaseCurrentSubTransaction();
@@ -65,6 +66,9 @@ ErrorData* TryStep(const Step& step, StepRuns runs = StepRuns::kAnything) {
     PG_END_TRY();
     MemoryContextSwitchTo(caller);
     CurrentResourceOwner = owner;
+    // Not from within the subtransaction: the server would abort that alone, and the session would be left in the
+    // transaction of its statement, with its locks.
+    if (for_others) ReThrowError(error);
     return error;
 }
 

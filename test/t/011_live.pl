@@ -316,8 +316,8 @@ for my $table (qw(bq sq8))
     {
         prepare($table, $at !~ /^(compact|chain_claimed)/);
         my $holder = hold_point($node);
-        my $vacuum = start_sql($node, "LOAD 'quantvec'", "SET quantvec.debug_pause_at = '$at'",
-            "VACUUM (INDEX_CLEANUP on, TRUNCATE off) $table");
+        my $vacuum = start_sql($node, '\set ON_ERROR_STOP 0', "LOAD 'quantvec'", "SET quantvec.debug_pause_at = '$at'",
+            "VACUUM (INDEX_CLEANUP on, TRUNCATE off) $table", "SELECT 'goes on' FROM pg_class LIMIT 1");
         wait_at_point($node);
         # The insert that meets a sealed list waits for the VACUUM.
         my $insert = start_sql($node, insert_sql($table, 200));
@@ -334,6 +334,7 @@ for my $table (qw(bq sq8))
         $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7301 AND NOT granted");
         finish_sql($vacuum);
         is(sqlstate($vacuum), '57014', "$table: VACUUM cancelled at $at");
+        is($vacuum->{out}, "goes on\n", "$table: its session goes on after VACUUM was cancelled at $at");
         if ($at =~ /train_(sealed|flip)$/)
         {
             my ($good) = finish_sql($insert);
