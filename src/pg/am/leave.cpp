@@ -90,6 +90,7 @@ bool ListsAreEnough(Scan& scan) {
     const std::size_t base = scan.rule.base(), depth = Max(scan.wanted, scan.hint);
     const std::size_t size = scan.candidates.size;
     if (depth <= base || scan.rule.AllLeave()) return true;
+    // The hint may be for more rows than the opened lists have: then nothing tells how far they reach.
     if (size < depth) return true;
     NoteLists(scan);
     ivf::MissingRows& missing = scan.rule.missing();
