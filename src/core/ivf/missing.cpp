@@ -136,8 +136,8 @@ void MissingRows::Fit(float key) {
     // About the mean of the hits level and slope hardly depend on each other.
     const std::size_t stride = StrideOf(opened_);
     const double hits = Sum(0, opened_, stride, [&](std::size_t i) { return hits_[i]; });
-    const double sum = Sum(0, opened_, stride, [&](std::size_t i) { return hits_[i] * u_[i]; });
-    const auto center = static_cast<float>(hits > 0 ? sum / hits : 0);
+    const double moment = Sum(0, opened_, stride, [&](std::size_t i) { return hits_[i] * u_[i]; });
+    const auto center = static_cast<float>(hits > 0 ? moment / hits : 0);
     for (std::size_t i = 0; i < opened_; i++) u_[i] -= center;
     const bool first = !(slope_ > 0);
     double slope = first ? kPriorSlope : static_cast<double>(slope_);

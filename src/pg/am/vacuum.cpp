@@ -98,7 +98,7 @@ bool IsVerbose() {
     const Node* statement = linitial_node(PlannedStmt, ActivePortal->stmts)->utilityStmt;
     if (!statement || !IsA(statement, VacuumStmt)) return false;
     ListCell* cell;
-    foreach (cell, castNode(VacuumStmt, statement)->options) {
+    foreach (cell, reinterpret_cast<const VacuumStmt*>(statement)->options) {
         auto* option = lfirst_node(DefElem, cell);
         if (strcmp(option->defname, "verbose") == 0) return defGetBoolean(option);
     }
@@ -256,9 +256,8 @@ bool Train(CleanUpState& c) {
     Relation index = c.info->index;
     // VACUUM has it locked.
     Relation heap = table_open(index->rd_index->indrelid, NoLock);
-    const int kilobytes = IsAutovacuum() && autovacuum_work_mem != -1
-                              ? autovacuum_work_mem
-                              : maintenance_work_mem;
+    const int kilobytes =
+        IsAutovacuum() && autovacuum_work_mem != -1 ? autovacuum_work_mem : maintenance_work_mem;
     const Retrained trained = TryRetrain(
         heap, index, *c.model, static_cast<std::size_t>(kilobytes) * 1024, c.info->strategy);
     table_close(heap, NoLock);
