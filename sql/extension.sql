@@ -8,9 +8,11 @@ CREATE DATABASE regress_quantvec_names;
 -- a type of that name, in whatever schema: there may not be two
 CREATE SCHEMA other;
 CREATE TYPE other.vector;
+SET client_min_messages = warning;
 CREATE FUNCTION other.vector_in(cstring) RETURNS other.vector LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION other.vector_out(other.vector) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
 CREATE TYPE other.vector (INPUT = other.vector_in, OUTPUT = other.vector_out);
+RESET client_min_messages;
 CREATE EXTENSION quantvec;
 \echo :LAST_ERROR_SQLSTATE
 -- one that belongs to an extension: which one is told
