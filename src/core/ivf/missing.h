@@ -49,6 +49,7 @@ class MissingRows {
     std::size_t opened() const { return opened_; }
     // Rows of the i-th opened list that are not farther than the key of the next Fit.
     void SetHits(std::size_t i, float hits) { hits_[i] = hits; }
+    void AddHit(std::size_t i) { hits_[i]++; }
 
     // Learns the curve. REQUIRES: one list is opened, SetHits was called for each.
     void Fit(float key);

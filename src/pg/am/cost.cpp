@@ -10,7 +10,6 @@
 #include "pg/am/am.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
-#include "pg/compat.h"
 
 namespace quantvec::pg {
 
@@ -72,7 +71,7 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
         return;
     }
     const IndexOptInfo* info = path->indexinfo;
-    int lists = 1, index_probes = 0;
+    int lists = 1, probes = WishedProbes({});
     std::uint32_t refine_row_bytes = 0, scan_bytes = 1;
     if (!info->hypothetical) {
         Relation index = index_open(info->indexoid, NoLock);
@@ -80,14 +79,12 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
         lists = static_cast<int>(meta.lists);
         refine_row_bytes = meta.refine_row_bytes;
         scan_bytes = (meta.block_head_bytes + meta.block_code_bytes) / ivf::kBlockRows;
-        index_probes = OptionsOf(index).probes;
+        probes = WishedProbes(OptionsOf(index));
         index_close(index, NoLock);
     }
     NotePlannedLimit(info->indexoid, root->limit_tuples);
 
-    const double share =
-        static_cast<double>(ProbesFor(setting_probes > 0 ? setting_probes : index_probes, lists)) /
-        lists;
+    const double share = static_cast<double>(ProbesFor(probes, lists)) / lists;
     const double scan_share =
         static_cast<double>(scan_bytes) / static_cast<double>(scan_bytes + refine_row_bytes);
     double random_cost, seq_cost;
@@ -97,14 +94,14 @@ void AmCostEstimate(PlannerInfo* root, IndexPath* path, double, Cost* startup_co
     const double filled = info->tuples * scan_bytes / ivf::kPayloadBytes + lists;
     const double scan_pages = std::ceil(share * Min(scan_share * info->pages, filled));
     const double codes = share * info->tuples;
+    const double fixed = kFixedPages * random_cost + lists * kCentroidCost * cpu_operator_cost;
     const double probed = scan_pages * seq_cost + codes * kCodeCost * cpu_operator_cost;
+    const double all = probed / share;
     const bool conditions = info->indrestrictinfo != NIL;
     const bool deep = root->limit_tuples < 0 || conditions;
-    *startup_cost = kFixedPages * random_cost + (deep ? probed / share : probed) +
-                    lists * kCentroidCost * cpu_operator_cost;
-    *total_cost =
-        *startup_cost + (probed / share - probed) * (deep ? 0 : 1) +
-        Max(info->tuples, 1.0) * (cpu_tuple_cost + kRerankCost) * (conditions ? kUneven : 1);
+    const double per_row = (cpu_tuple_cost + kRerankCost) * (conditions ? kUneven : 1);
+    *startup_cost = fixed + (deep ? all : probed);
+    *total_cost = fixed + all + Max(info->tuples, 1.0) * per_row;
     *selectivity = 1;
     *correlation = 0;
     *pages = scan_pages;

@@ -174,20 +174,6 @@ void PermitReader(Oid, Oid table) {
                                   "told of an index is of all rows.")));
 }
 
-const char* QuantizerName(quant::Kind kind) {
-    switch (kind) {
-        case quant::Kind::kBq:
-            return "bq";
-        case quant::Kind::kSq8:
-            return "sq8";
-        case quant::Kind::kSq4:
-            return "sq4";
-        case quant::Kind::kPq:
-            return "pq";
-    }
-    return nullptr;
-}
-
 const char* MetricName(Metric metric) {
     switch (metric) {
         case Metric::kL2:
@@ -325,12 +311,12 @@ QV_SQL_FUNCTION(quantvec_last_scan) {
     TupleDesc desc = ResultDesc(fcinfo);
     if (!OidIsValid(last_scan.index)) PG_RETURN_NULL();
     Datum values[] = {
-        ObjectIdGetDatum(last_scan.index),      Int64GetDatum(last_scan.lists),
-        Int64GetDatum(last_scan.scanned),       Int64GetDatum(last_scan.refined),
-        Int64GetDatum(last_scan.reranked),      Int64GetDatum(last_scan.returned),
-        Int64GetDatum(last_scan.late),          Int64GetDatum(last_scan.dropped),
-        Int64GetDatum(last_scan.revisited),
-        CStringGetTextDatum(last_scan.stopped), Int64GetDatum(last_scan.restarts),
+        ObjectIdGetDatum(last_scan.index),  Int64GetDatum(last_scan.lists),
+        Int64GetDatum(last_scan.scanned),   Int64GetDatum(last_scan.refined),
+        Int64GetDatum(last_scan.reranked),  Int64GetDatum(last_scan.returned),
+        Int64GetDatum(last_scan.late),      Int64GetDatum(last_scan.dropped),
+        Int64GetDatum(last_scan.revisited), CStringGetTextDatum(last_scan.stopped),
+        Int64GetDatum(last_scan.restarts),
     };
     bool nulls[lengthof(values)] = {};
     PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

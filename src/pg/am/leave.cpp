@@ -104,14 +104,10 @@ bool ListsAreEnough(Scan& scan) {
     const auto fit = [&](std::size_t n) {
         std::nth_element(estimates, estimates + (n - 1), estimates + size);
         const float key = estimates[n - 1];
-        for (std::size_t i = 0; i < scan.open.size; i++) scan.open.items[i].taken = 0;
+        for (std::size_t i = 0; i < scan.open.size; i++) missing.SetHits(i, 0);
         for (std::size_t i = 0; i < size; i++) {
             const Candidate& c = scan.candidates.items[i];
-            if (c.estimate <= key) scan.open.items[c.open].taken++;
-        }
-        for (std::size_t i = 0; i < scan.open.size; i++) {
-            missing.SetHits(i, static_cast<float>(scan.open.items[i].taken));
-            scan.open.items[i].taken = 0;
+            if (c.estimate <= key) missing.AddHit(c.open);
         }
         missing.Fit(key);
         return key;

@@ -54,20 +54,14 @@ constexpr OptionOfOne kOptionsOfOne[] = {{"bits", quant::Kind::kBq},
                                          {"pq_m", quant::Kind::kPq},
                                          {"pq_bits", quant::Kind::kPq}};
 
-const char* QuantizerName(int kind) {
-    for (const relopt_enum_elt_def* value = quantizer_values; value->string_val; value++)
-        if (value->symbol_val == kind) return value->string_val;
-    return nullptr;
-}
-
 // Options that do nothing: mostly of somebody who forgot to name the quantizer, and would take the
 // default's figures for those of another.
-void RefuseIdleOptions(Datum reloptions, int quantizer) {
+void RefuseIdleOptions(Datum reloptions, quant::Kind quantizer) {
     ListCell* cell;
     foreach (cell, untransformRelOptions(reloptions)) {
         const char* name = static_cast<const DefElem*>(lfirst(cell))->defname;
         for (const OptionOfOne& option : kOptionsOfOne)
-            if (strcmp(name, option.name) == 0 && static_cast<int>(option.quantizer) != quantizer)
+            if (strcmp(name, option.name) == 0 && option.quantizer != quantizer)
                 ereport(
                     ERROR,
                     (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -75,7 +69,7 @@ void RefuseIdleOptions(Datum reloptions, int quantizer) {
                             QuantizerName(quantizer)),
                      errhint("It is for quantizer \"%s\". One command changes both of an index: "
                              "ALTER INDEX ... RESET (%s), SET (quantizer = ...).",
-                             QuantizerName(static_cast<int>(option.quantizer)), name)));
+                             QuantizerName(option.quantizer), name)));
     }
 }
 
@@ -104,7 +98,7 @@ bytea* AmOptions(Datum reloptions, bool validate) {
         reloptions, validate, option_kind, sizeof(IndexOptions), kTable, lengthof(kTable)));
     // Not of an index that is there: it must open whatever its options.
     if (options && validate) {
-        RefuseIdleOptions(reloptions, options->quantizer);
+        RefuseIdleOptions(reloptions, static_cast<quant::Kind>(options->quantizer));
         if (options->pq_bits != 4 && options->pq_bits != 8)
             ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                             errmsg("pq_bits must be 4 or 8, not %d", options->pq_bits)));
@@ -130,9 +124,19 @@ quant::Spec SpecOf(const IndexOptions& options, std::size_t dim) {
     return spec;
 }
 
-int ProbesFor(int probes, int lists) {
-    if (probes <= 0) probes = static_cast<int>(ceil(3 * sqrt(static_cast<double>(lists))));
-    return Min(probes, lists);
+int WishedProbes(const IndexOptions& options) {
+    return setting_probes > 0 ? setting_probes : options.probes;
+}
+
+int ProbesFor(int wished, int lists) {
+    if (wished <= 0) wished = static_cast<int>(ceil(3 * sqrt(static_cast<double>(lists))));
+    return Min(wished, lists);
+}
+
+const char* QuantizerName(quant::Kind kind) {
+    for (const relopt_enum_elt_def* value = quantizer_values; value->string_val; value++)
+        if (value->symbol_val == static_cast<int>(kind)) return value->string_val;
+    return nullptr;
 }
 
 void InitOptions() {

@@ -40,9 +40,13 @@ extern int setting_iterative_scan;     // quantvec.iterative_scan
 extern int setting_max_scan_tuples;    // quantvec.max_scan_tuples
 extern int setting_model_cache_size;   // quantvec.model_cache_size, kB
 
-// Lists that a scan probes first: the setting, or what the index was given; if that is 0,
-// ceil(3 sqrt(lists)), which gave recall@10 of about .95 or more on the sets of bench/README.md.
-int ProbesFor(int probes, int lists);
+// Lists that a scan is to probe first, by the setting, or else by the index; 0: neither says.
+int WishedProbes(const IndexOptions& options);
+// Lists that a scan probes first. Where nobody wishes a number it is ceil(3 sqrt(lists)), which gave recall@10 of
+// about .95 or more on the sets of bench/README.md.
+int ProbesFor(int wished, int lists);
+// As the option has it; nullptr: there is no such code.
+const char* QuantizerName(quant::Kind kind);
 
 // Declares options and settings; called once, by _PG_init.
 void InitOptions();

@@ -82,9 +82,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t si
             if (row.size() == scan.query.size()) {
                 const double distance = scan.opclass->distance(row, scan.query);
                 const double key = KeyOfDistance(scan, distance);
-                ranked.Push(scan.query_context) = {key, distance, toast_value, batch[i].open,
-                                                   batch[i].tid};
-                ivf::HeapSiftUp(ranked.items, ranked.size - 1);
+                PushRanked(scan, ranked, {key, distance, toast_value, batch[i].open, batch[i].tid});
                 scan.exact_keys.Push(static_cast<float>(key + scan.key_shift));
             }
         }

@@ -153,7 +153,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
     const std::size_t row_bytes = layout.refine_row_bytes;
     std::uint8_t* copy = nullptr;
     LockedPage page;
-    const float twice = LimitOfTimes(scan, 2);
+    const float twice = all ? get_float4_infinity() : LimitOfTimes(scan, 2);
     for (std::size_t i = 0; i < size; i++) {
         Candidate& c = batch[i];
         if (i + kRefineAhead < size && batch[i + kRefineAhead].estimate <= limit)
@@ -499,8 +499,7 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         }
         // Not below the bound, by which rows come here, or some would come too late.
         const float rank = Max(c.lower, c.estimate);
-        scan.ranked.Push(scan.query_context) = {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid};
-        ivf::HeapSiftUp(scan.ranked.items, scan.ranked.size - 1);
+        PushRanked(scan, scan.ranked, {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid});
         scan.exact_keys.Push(rank);
     }
     if (scan.unrefined.size > 0) RefineBatch(scan, scan.unrefined.items, scan.unrefined.size);
@@ -528,7 +527,7 @@ ByteSpan QueryMemory(std::size_t bytes) {
 
 ScanSettings SettingsNow(Relation index) {
     return {
-        .probes = setting_probes > 0 ? setting_probes : OptionsOf(index).probes,
+        .probes = WishedProbes(OptionsOf(index)),
         .epsilon = setting_epsilon,
         .rerank = setting_rerank,
         .rerank_candidates = static_cast<std::size_t>(setting_rerank_candidates),
@@ -736,8 +735,7 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
         scan.open.items[row.open].taken++;
         if (known) continue;
         if (late) {
-            scan.late.Push(scan.query_context) = row;
-            ivf::HeapSiftUp(scan.late.items, scan.late.size - 1);
+            PushRanked(scan, scan.late, row);
             scan.rule.NoteLate();
             continue;
         }

@@ -189,6 +189,12 @@ struct Scan {
     }
 };
 
+// Puts a row into a heap by key.
+inline void PushRanked(Scan& scan, Array<Ranked>& heap, const Ranked& row) {
+    heap.Push(scan.query_context) = row;
+    ivf::HeapSiftUp(heap.items, heap.size - 1);
+}
+
 // ---- leave.cpp ----
 
 // Before the lists of a query are opened. `again`: the scan has started over.
