@@ -29,13 +29,12 @@ it is searched turn by turn with the index that was built."""
 import argparse
 import os
 import random
-import shlex
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field, replace
 
-from report import machine, plotter, publish, save_plot, source_tree
+from report import head_of, machine, plotter, publish, save_plot, source_tree, this_command
 from search import (DATABASES, Engine, available, build, exact, known_sets, make_databases, make_table, measure,
                     prewarm, say, store_queries, told)
 from service import counters
@@ -371,12 +370,12 @@ def main():
     options.k = 10
     if options.results:
         os.makedirs(os.path.dirname(os.path.abspath(options.results)), exist_ok=True)
-    command = f"bench/run churn.py {shlex.join(sys.argv[1:])}".rstrip()
+    command = this_command()
     head = [f"{machine()}; PostgreSQL {psql('SHOW server_version')[0]}; source tree of quantvec at {source_tree()}",
             f"k = {options.k}, {options.queries:,} queries, warm, one connection, best of {options.repeats} runs",
             f"a round deletes {100 * MOVED:.0f} % of the rows, inserts as many and vacuums; WAL in MB: records + images of "
             "full pages, after a checkpoint before the round"]
-    lines = [f"# Churn, {time.strftime('%Y-%m-%d')}", "", f"    {command}", "", *[f"- {note}" for note in head], ""]
+    lines = head_of("Churn", command, head)
     for data in known_sets(options):
         lines += run(data, [command, *head], options)
     publish("\n".join(lines), options.results)

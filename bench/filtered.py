@@ -33,7 +33,6 @@ default of hnsw.max_scan_tuples, VectorChord vchordrq.prefilter = on."""
 import argparse
 import json
 import os
-import shlex
 import statistics
 import sys
 import time
@@ -41,7 +40,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from churn import enough_probes
-from report import machine, plotter, publish, save_plot, source_tree
+from report import head_of, machine, plotter, publish, save_plot, source_tree, this_command
 from search import EXACT, available, build, known_sets, load, make_databases, say, told
 from vectors import psql
 
@@ -357,7 +356,7 @@ def main():
     options.k = 10
     if options.results:
         os.makedirs(os.path.dirname(os.path.abspath(options.results)), exist_ok=True)
-    command = f"bench/run filtered.py {shlex.join(sys.argv[1:])}".rstrip()
+    command = this_command()
     head = [f"{machine()}; PostgreSQL {psql('SHOW server_version')[0]}; source tree of quantvec at {source_tree()}",
             f"at most {options.queries:,} queries, {options.seconds} s for a case; warm, one connection, one process"]
     lines, loads = [], [os.getloadavg()[0]]
@@ -365,7 +364,7 @@ def main():
         lines += run(data, [command, *head], options)
         loads.append(os.getloadavg()[0])
     head.append(f"load average before and after each set: {', '.join(f'{load:.1f}' for load in loads)}")
-    publish("\n".join([f"# Conditions, {time.strftime('%Y-%m-%d')}", "", f"    {command}", "", *[f"- {note}" for note in head], "", *lines]), options.results)
+    publish("\n".join([*head_of("Conditions", command, head), *lines]), options.results)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ touched since the checkpoint, are apart: their bytes a row shrink as the run gro
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 
-from report import machine, publish, source_tree
+from report import head_of, machine, publish, source_tree, this_command
 from scale import DIM, Generator, encoded, load
 from search import DATABASES, Engine, Set, available, build, make_databases, make_table, prewarm, say, told
 from service import pgbench
@@ -226,9 +225,9 @@ def main():
         count_wal(database)
     settings = psql("""SELECT string_agg(name || ' = ' || current_setting(name), ', ' ORDER BY name) FROM pg_settings
         WHERE name IN ('shared_buffers', 'fsync', 'synchronous_commit', 'full_page_writes', 'wal_compression')""")[0]
-    lines = [f"# Inserts, {time.strftime('%Y-%m-%d')}", "", f"    bench/run inserts.py {shlex.join(sys.argv[1:])}".rstrip(), "",
-             f"- {machine()}; PostgreSQL {psql('SHOW server_version')[0]}, {settings}; source tree of quantvec at {source_tree()}",
-             *[f"- {note}" for note in [*told(running), *skipped]], f"- generated rows of {DIM} dimensions: see `scale.py`", ""]
+    server = f"{machine()}; PostgreSQL {psql('SHOW server_version')[0]}, {settings}; source tree of quantvec at {source_tree()}"
+    lines = head_of("Inserts", this_command(), [server, *told(running), *skipped,
+                                                f"generated rows of {DIM} dimensions: see `scale.py`"])
     generator = Generator()
     for part in options.parts.split(","):
         lines += PARTS[part](data, running, generator, options)

@@ -5,12 +5,22 @@ A speed says nothing alone, so tables and plots carry the machine, the versions,
 import csv
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 RECALLS = (0.90, 0.95, 0.99)  # the columns of the table
+
+
+def this_command():
+    return f"bench/run {os.path.basename(sys.argv[0])} {shlex.join(sys.argv[1:])}".rstrip()
+
+
+def head_of(title, command, notes):
+    """The lines with which a script's results begin; an empty one comes last."""
+    return [f"# {title}, {time.strftime('%Y-%m-%d')}", "", f"    {command}", "", *[f"- {note}" for note in notes], ""]
 
 
 def publish(text, path=None):

@@ -14,14 +14,13 @@ The PG* variables name a server on this machine, as superuser; the database benc
 
 import argparse
 import os
-import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from report import machine, publish, source_tree
+from report import head_of, machine, publish, source_tree, this_command
 from search import known_sets, load, prewarm, say
 from vectors import psql, timed_ms
 
@@ -184,9 +183,9 @@ def main():
     parser.add_argument("--results", help="file for the tables, besides standard output")
     options = parser.parse_args()
     options.k, options.queries = 10, 1000
-    lines = [f"# In service, {time.strftime('%Y-%m-%d')}", "", f"    bench/run service.py {shlex.join(sys.argv[1:])}".rstrip(), "",
-             f"- {machine()}; PostgreSQL {psql('SHOW server_version')[0]}; source tree of quantvec at {source_tree()}",
-             f"- k = 10, {options.queries:,} queries, warm; quantvec with its defaults but for the probes", ""]
+    lines = head_of("In service", this_command(), [
+        f"{machine()}; PostgreSQL {psql('SHOW server_version')[0]}; source tree of quantvec at {source_tree()}",
+        f"k = 10, {options.queries:,} queries, warm; quantvec with its defaults but for the probes"])
     for data in known_sets(options):
         psql(f"DROP DATABASE IF EXISTS {DATABASE}")
         psql(f"CREATE DATABASE {DATABASE}")

@@ -40,15 +40,6 @@ my %meta = (magic => [ 0, 'L' ], meta_bytes => [ 4, 'L' ], incompatible => [ 8, 
 my %part = (model => 360, centroids => 376, directory => 392, calibration => 408, codebooks => 424, basis => 440,
     coarse => 456);
 
-# CRC-32C
-my @crc_table = map { my $crc = $_; $crc = $crc >> 1 ^ ($crc & 1 ? 0x82f63b78 : 0) for 1 .. 8; $crc } 0 .. 255;
-sub crc32c
-{
-    my $crc = 0xffffffff;
-    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ $crc >> 8 for unpack 'C*', $_[0];
-    return $crc ^ 0xffffffff;
-}
-
 # ---- an index file ----
 
 package IndexFile;
@@ -56,9 +47,7 @@ package IndexFile;
 sub new
 {
     my ($class, $path, $visible) = @_;
-    open my $in, '<:raw', $path or die "$path: $!";
-    local $/ = undef;
-    my $self = bless { path => $path, visible => $visible, data => scalar <$in> }, $class;
+    my $self = bless { path => $path, visible => $visible, data => PostgreSQL::Test::Utils::slurp_file($path) }, $class;
     $self->{$_} = $self->get($payload_at + $meta{$_}[0], $meta{$_}[1])
       for qw(padded_dim lists head_bytes code_bytes refine_row_bytes quantizer bits pq_m);
     for my $name (keys %part)
@@ -183,9 +172,7 @@ sub slots
 sub save
 {
     my ($self) = @_;
-    open my $out, '>:raw', $self->{path} or die "$self->{path}: $!";
-    print $out $self->{data};
-    close $out or die "$self->{path}: $!";
+    main::write_file($self->{path}, $self->{data});
     return;
 }
 

@@ -14,23 +14,6 @@ use Test::More;
 my ($page_bytes, $payload_at, $payload_end) = (8192, 64, 8128);
 my ($own_meta, $own_entry) = (480, 96);
 
-# CRC-32C
-my @crc_table = map { my $crc = $_; $crc = $crc >> 1 ^ ($crc & 1 ? 0x82f63b78 : 0) for 1 .. 8; $crc } 0 .. 255;
-sub crc32c
-{
-    my $crc = 0xffffffff;
-    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ $crc >> 8 for unpack 'C*', $_[0];
-    return $crc ^ 0xffffffff;
-}
-
-sub read_file
-{
-    my ($path) = @_;
-    open my $in, '<:raw', $path or die "$path: $!";
-    local $/ = undef;
-    return scalar <$in>;
-}
-
 # The entries of a directory of one page, as they are stored.
 sub entries
 {
@@ -44,7 +27,7 @@ sub entries
 sub resize
 {
     my ($path, $meta_bytes, $entry_bytes) = @_;
-    my $data = read_file($path);
+    my $data = slurp_file($path);
     my $page = $page_bytes * unpack 'L', substr $data, $payload_at + 392 + 8, 4;
     my $all = join '', map { substr $_ . "\xee" x $entry_bytes, 0, $entry_bytes } entries($data);
     die 'more than one page' if length $all > $payload_end - $payload_at;
@@ -57,9 +40,7 @@ sub resize
     substr($data, $payload_at, $payload_end - $payload_at) = $meta . "\0" x ($payload_end - $payload_at - $meta_bytes);
     substr($data, 12, 2) = pack 'S', $payload_at + $meta_bytes;
     substr($data, $payload_end + 28, 4) = pack 'L', crc32c(substr $data, $payload_at, $payload_end - $payload_at);
-    open my $out, '>:raw', $path or die "$path: $!";
-    print $out $data;
-    close $out or die "$path: $!";
+    write_file($path, $data);
     return;
 }
 
@@ -87,7 +68,7 @@ for my $sizes ([ 512, 128 ], [ $own_meta, 112 ], [ 600, $own_entry ], [ 472, 72 
     like(slurp_file($node->logfile, $said), qr/index "t_v": \d+ of 20 lists written anew/, 'lists were written anew');
     answers_are_exact($node, 't', 8, "$name, after VACUUM");
     $node->stop;
-    my @entries = entries(read_file($path));
+    my @entries = entries(slurp_file($path));
     my $rest = $entry_bytes > $own_entry ? $entry_bytes - $own_entry : 0;
     is(scalar(grep { length $_ == $entry_bytes && substr($_, $entry_bytes - $rest) eq "\xee" x $rest } @entries),
         20, 'what is behind the known fields is as it was');

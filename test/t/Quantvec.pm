@@ -15,7 +15,8 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = qw(new_server new_followed_server create_helpers copy_vectors be_float
   points_settings hold_point wait_at_point let_go
   rows_by_index index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
-  start_sql start_watched finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean);
+  start_sql start_watched finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
+  crc32c write_file);
 
 # All lists, and bounds that keep six standard errors. A row is lost only if the bound of its code is off by
 # more than that: about 1e-9 a row and query (normal distribution; the errors' tails are thinner), so chance
@@ -340,6 +341,27 @@ sub copy_vectors
     $node->safe_psql('postgres', "COPY $table (id, v) FROM '$file' (FORMAT binary)");
     unlink $file;
     return $id;
+}
+
+# ---- files of an index ----
+
+# CRC-32C, the checksum of some pages.
+my @crc_table = map { my $crc = $_; $crc = $crc >> 1 ^ ($crc & 1 ? 0x82f63b78 : 0) for 1 .. 8; $crc } 0 .. 255;
+sub crc32c
+{
+    my $crc = 0xffffffff;
+    $crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ $crc >> 8 for unpack 'C*', $_[0];
+    return $crc ^ 0xffffffff;
+}
+
+# The other half of slurp_file.
+sub write_file
+{
+    my ($path, $data) = @_;
+    open my $out, '>:raw', $path or die "$path: $!";
+    print $out $data;
+    close $out or die "$path: $!";
+    return;
 }
 
 # ---- the log ----

@@ -61,6 +61,16 @@ struct Lists {
             missing.SetHits(i, static_cast<float>(Nearer(i, static_cast<double>(key))));
         missing.Fit(key);
     }
+    // Sixty lists are open, and ten rows have left: t is known. The key of the tenth.
+    float LetTenLeave(ivf::LeaveRule& rule, std::uint64_t wanted) {
+        rule.Begin(wanted, 0);
+        Begin(rule.missing());
+        Open(rule.missing(), 60);
+        const float key = KeyOf(60, 10);
+        Fit(rule.missing(), key);
+        rule.Calibrate(key, 10);
+        return key;
+    }
 };
 
 }  // namespace
@@ -174,12 +184,7 @@ TEST(RowsLeaveWithinTheAllowance) {
     Lists lists(300);
     for (std::uint64_t wanted : {std::uint64_t{10}, std::uint64_t{100}}) {
         ivf::LeaveRule rule;
-        rule.Begin(wanted, 0);
-        lists.Begin(rule.missing());
-        lists.Open(rule.missing(), 60);
-        const float first = lists.KeyOf(60, 10);
-        lists.Fit(rule.missing(), first);
-        rule.Calibrate(first, 10);
+        const float first = lists.LetTenLeave(rule, wanted);
         const double per_row = rule.missing().Missing(first) / 10;
         std::uint64_t n = 11;
         for (; n < 1000; ++n) {
@@ -207,12 +212,7 @@ TEST(RowsLeaveWithinTheAllowance) {
 TEST(LateRowsUseUpTheAllowance) {
     Lists lists(300);
     ivf::LeaveRule rule;
-    rule.Begin(10, 0);
-    lists.Begin(rule.missing());
-    lists.Open(rule.missing(), 60);
-    const float key = lists.KeyOf(60, 10);
-    lists.Fit(rule.missing(), key);
-    rule.Calibrate(key, 10);
+    const float key = lists.LetTenLeave(rule, 10);
     const auto allowed = static_cast<std::size_t>(rule.missing().Missing(key)) + 1;
     for (std::size_t i = 0; i < allowed; ++i) rule.NoteLate();
     CHECK(!rule.Ask(key * 1.001f, 11));
@@ -228,12 +228,7 @@ TEST(LateRowsUseUpTheAllowance) {
 TEST(TheOtherHalfIsOpenedAtOnce) {
     Lists lists(100);
     ivf::LeaveRule rule;
-    rule.Begin(10, 0);
-    lists.Begin(rule.missing());
-    lists.Open(rule.missing(), 60);
-    const float key = lists.KeyOf(60, 10);
-    lists.Fit(rule.missing(), key);
-    rule.Calibrate(key, 10);
+    lists.LetTenLeave(rule, 10);
     CHECK(!rule.Ask(lists.KeyOf(60, 2000), 2000));
     CHECK_EQ(rule.ListsToOpen(40), 40u);
 }
