@@ -23,7 +23,8 @@ void EndOwner(ResourceOwner owner, bool failed) {
 
 bool IsForOthers(const ErrorData& error) {
     if (ERRCODE_TO_CATEGORY(error.sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION) return true;
-    // The server adds this line of context to a worker's error; that it lost a worker it says in the file named.
+    // The server adds this line of context to a worker's error; that it lost a worker it says in
+    // the file named.
     return IsInParallelMode() && ((error.context && strstr(error.context, _("parallel worker"))) ||
                                   (error.filename && strstr(error.filename, "parallel.c")));
 }

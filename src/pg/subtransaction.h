@@ -1,8 +1,10 @@
-// A step whose failure must not end the whole: it runs in a subtransaction, as an exception block of PL/pgSQL.
+// A step whose failure must not end the whole: it runs in a subtransaction, as an exception block
+// of PL/pgSQL.
 //
-// Before version 17 parallel mode, in which a VACUUM with parallel workers is, allows no subtransaction. There a
-// step that runs nothing but code of ours gets a resource owner of its own: locks, pins, files and catalog
-// references are all that such code has to give back, and memory, which the caller drops.
+// Before version 17 parallel mode, in which a VACUUM with parallel workers is, allows no
+// subtransaction. There a step that runs nothing but code of ours gets a resource owner of its own:
+// locks, pins, files and catalog references are all that such code has to give back, and memory,
+// which the caller drops.
 #pragma once
 
 #include "pg/compat.h"
@@ -17,16 +19,16 @@ inline bool CanTry(StepRuns runs) {
     return MayBeginSubtransaction() || runs == StepRuns::kOwnCode;
 }
 
-// Gives back what belongs to the owner, and deletes it. After an error also what belongs to nobody: locks of
-// pages, waits, a record of WAL that was begun.
+// Gives back what belongs to the owner, and deletes it. After an error also what belongs to nobody:
+// locks of pages, waits, a record of WAL that was begun.
 void EndOwner(ResourceOwner owner, bool failed);
-// An error to go on with: a cancel, a shutdown, or what a worker of the server's own parallel command says, which
-// the server takes as an answer to be had once.
+// An error to go on with: a cancel, a shutdown, or what a worker of the server's own parallel
+// command says, which the server takes as an answer to be had once.
 bool IsForOthers(const ErrorData& error);
 
-// Runs the step. nullptr: it came to its end. Else its error, in the caller's memory context; locks, pins and
-// memory of the step are given back. Where it cannot be tried (CanTry), and for what is for others, the error goes
-// on.
+// Runs the step. nullptr: it came to its end. Else its error, in the caller's memory context;
+// locks, pins and memory of the step are given back. Where it cannot be tried (CanTry), and for
+// what is for others, the error goes on.
 template <class Step>
 ErrorData* TryStep(const Step& step, StepRuns runs = StepRuns::kAnything) {
     if (!CanTry(runs)) {
@@ -66,8 +68,8 @@ ErrorData* TryStep(const Step& step, StepRuns runs = StepRuns::kAnything) {
     PG_END_TRY();
     MemoryContextSwitchTo(caller);
     CurrentResourceOwner = owner;
-    // Not from within the subtransaction: the server would abort that alone, and the session would be left in the
-    // transaction of its statement, with its locks.
+    // Not from within the subtransaction: the server would abort that alone, and the session would
+    // be left in the transaction of its statement, with its locks.
     if (for_others) ReThrowError(error);
     return error;
 }

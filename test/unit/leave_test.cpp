@@ -1,4 +1,5 @@
-// The rule by which rows leave a scan, on lists whose keys are known: logistic around the means of the lists.
+// The rule by which rows leave a scan, on lists whose keys are known: logistic around the means of
+// the lists.
 #include "unit.h"
 
 #include "core/ivf/leave.h"
@@ -196,7 +197,8 @@ TEST(RowsLeaveWithinTheAllowance) {
             CHECK(rule.missing().Missing(key) <=
                   1.1 * per_row * static_cast<double>(std::min(n, wanted)));
         }
-        // What is expected to be missing grows faster than n does: at some row lists have to be opened.
+        // What is expected to be missing grows faster than n does: at some row lists have to be
+        // opened.
         CHECK(n > 10 && n < 1000);
         CHECK(rule.ListsToOpen(240) >= 60 / 8);
         CHECK(rule.ListsToOpen(240) < 240);

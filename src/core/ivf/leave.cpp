@@ -4,14 +4,14 @@ namespace quantvec::ivf {
 
 namespace {
 
-// This part of what the model expects to be missing of the first rows is what they are held to miss: for few rows
-// it expects 1.5 to 4 times too much, for many 1 to 2.5 times (missing.h).
+// This part of what the model expects to be missing of the first rows is what they are held to
+// miss: for few rows it expects 1.5 to 4 times too much, for many 1 to 2.5 times (missing.h).
 constexpr double kTrust = 0.5;
-// However sure the model is, so much may be missing of a row: a scan that goes deep would open all lists for the
-// last hundredth. And however unsure, no more than each second row.
+// However sure the model is, so much may be missing of a row: a scan that goes deep would open all
+// lists for the last hundredth. And however unsure, no more than each second row.
 constexpr double kLeastPerRow = 0.02, kMostPerRow = 1;
-// n may grow by such a part before the largest key is computed anew: 1 / kGrowth while the allowance grows
-// with it, 1 / kDeepGrowth where only the fit gets old.
+// n may grow by such a part before the largest key is computed anew: 1 / kGrowth while the
+// allowance grows with it, 1 / kDeepGrowth where only the fit gets old.
 constexpr std::uint64_t kGrowth = 16, kDeepGrowth = 3;
 
 }  // namespace
@@ -71,8 +71,8 @@ bool LeaveRule::IsLikely(float key, std::uint64_t n) {
 
 std::size_t LeaveRule::ListsToOpen(std::size_t left) const {
     const std::size_t open = missing_.opened();
-    // Late rows are no longer avoided, or half of the rows were looked at already: then the other half are, so that a
-    // scan which is read to its end has hardly a late row.
+    // Late rows are no longer avoided, or half of the rows were looked at already: then the other
+    // half are, so that a scan which is read to its end has hardly a late row.
     if (!(excess_ < __builtin_inf()) || missing_.RowsLeft() <= missing_.RowsHeld()) return left;
     // Each eighth takes about a quarter off what is missing.
     const std::size_t more = (excess_ > 4 ? open / 2 : excess_ > 2 ? open / 4 : open / 8) + 1;

@@ -1,22 +1,27 @@
-// May the next row leave, or is another list opened first? One rule for every LIMIT, filter, cursor and join:
+// May the next row leave, or is another list opened first? One rule for every LIMIT, filter, cursor
+// and join:
 //
 //   missing(d) + late  <=  (1 - t) / t * min(n, w)
 //
-//   d     key of the next row            missing(d)   rows nearer than d that are expected in unopened lists
-//   n     rows that left, it counted     late         rows that came too late for the order and are kept back
-//   w     rows that are wanted           t            recall: of n rows and what they miss, the part that is there
+//   d         key of the next row
+//   missing   rows nearer than d that are expected in unopened lists
+//   n         rows that left, it counted
+//   late      rows that came too late for the order and are kept back
+//   w         rows that are wanted
+//   t         recall: of n rows and what they miss, the part that is there
 //
-// A filter above the scan throws rows away, and the scan cannot see which. But no filter can lose more rows than
-// are missing in all, so the bound holds for each of them. Hence n counts for w rows at most: what a filter
-// throws away earns no right to miss more.
+// A filter above the scan throws rows away, and the scan cannot see which. But no filter can lose
+// more rows than are missing in all, so the bound holds for each of them. Hence n counts for w rows
+// at most: what a filter throws away earns no right to miss more.
 //
-// t is not asked for: it is what the lists that a scan probes at first give its first rows. kBase rows (or w, if
-// those are fewer) leave without a question; what is then expected to be missing, for each of them, is
-// (1 - t) / t from there on. So figures of the model (missing.h) are compared with each other, at different
-// depths of one query, and its common error cancels.
+// t is not asked for: it is what the lists that a scan probes at first give its first rows. kBase
+// rows (or w, if those are fewer) leave without a question; what is then expected to be missing,
+// for each of them, is (1 - t) / t from there on. So figures of the model (missing.h) are compared
+// with each other, at different depths of one query, and its common error cancels.
 //
-// A row costs two comparisons: with the largest key that the allowance admits, and with the n for which that key
-// was computed. Both are found anew when a list was opened, or n has grown by a part.
+// A row costs two comparisons: with the largest key that the allowance admits, and with the n for
+// which that key was computed. Both are found anew when a list was opened, or n has grown by a
+// part.
 #pragma once
 
 #include "core/ivf/missing.h"
@@ -31,8 +36,8 @@ class LeaveRule {
     void Begin(std::uint64_t wanted, float least_key);
     // Every row leaves: there is no order to keep.
     void BeginWithout();
-    // The lists are going to be opened anew, at first a few of them: rows are asked for again. What the first rows
-    // missed stays known, and late rows stay late.
+    // The lists are going to be opened anew, at first a few of them: rows are asked for again. What
+    // the first rows missed stays known, and late rows stay late.
     void Restart();
 
     MissingRows& missing() { return missing_; }
@@ -44,7 +49,8 @@ class LeaveRule {
 
     // Row number n in order, from 1, may leave as far as is known without a look at the lists.
     bool Leaves(float key, std::uint64_t n) const { return key <= largest_ && n <= until_; }
-    // The same with a look. REQUIRES: missing().Fit(key of the row before) unless n = 1; t is known.
+    // The same with a look. REQUIRES: missing().Fit(key of the row before) unless n = 1; t is
+    // known.
     bool Ask(float key, std::uint64_t n);
     // Nothing is left to be opened, or no more may be.
     void LetAllLeave();
@@ -59,8 +65,8 @@ class LeaveRule {
         late_++;
         NoteOpened();
     }
-    // Before the first row: is it likely that row number n, at that key, will be allowed to leave? The same
-    // requirements.
+    // Before the first row: is it likely that row number n, at that key, will be allowed to leave?
+    // The same requirements.
     bool IsLikely(float key, std::uint64_t n);
     // How many of the `left` lists are opened next, once Ask or IsLikely said no.
     std::size_t ListsToOpen(std::size_t left) const;

@@ -4,8 +4,8 @@ namespace quantvec::ivf {
 
 namespace {
 
-// The prior of the slope: 10 to 45 was learned on the sets above. It weighs little as soon as hits are spread
-// over a few lists.
+// The prior of the slope: 10 to 45 was learned on the sets above. It weighs little as soon as hits
+// are spread over a few lists.
 constexpr double kPriorSlope = 18, kPriorSlopeError = 30;
 // Steps of Newton's method, and how far one of them may go.
 constexpr int kSteps = 12;
@@ -21,16 +21,16 @@ constexpr double kNearAllowance = 0.9;
 constexpr int kSearchSteps = 24;
 
 constexpr std::size_t kLanes = 8;
-// Of more lists than that each so-manieth is looked at, whose sums then stand for all: with 65,536 lists, of which a
-// tenth matters, that costs 3 % of precision.
+// Of more lists than that each so-manieth is looked at, whose sums then stand for all: with 65,536
+// lists, of which a tenth matters, that costs 3 % of precision.
 constexpr std::size_t kMostLists = 8192;
 
 std::size_t StrideOf(std::size_t lists) {
     return lists / kMostLists + 1;
 }
 
-// e^x for |x| <= kFar, to 1e-4 of it: 2^n times a polynomial, without a branch, so that loops over lists
-// become vector code.
+// e^x for |x| <= kFar, to 1e-4 of it: 2^n times a polynomial, without a branch, so that loops over
+// lists become vector code.
 float Exp(float x) {
     const float t = x * 1.44269504f;
     const float shifted = t + 12582912.0f;  // 1.5 * 2^23: rounds to the nearest integer
@@ -47,7 +47,8 @@ float Share(float x) {
     return 1 / (1 + Exp(-x));
 }
 
-// Sum of value(i) over [begin, end), in lanes; or of each stride-th, which the caller takes for all.
+// Sum of value(i) over [begin, end), in lanes; or of each stride-th, which the caller takes for
+// all.
 template <class Value>
 double Sum(std::size_t begin, std::size_t end, std::size_t stride, Value value) {
     float lanes[kLanes] = {};

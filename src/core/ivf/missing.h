@@ -1,32 +1,34 @@
-// How many rows nearer than a key are to be expected in lists that were not opened? A scan asks before a row
-// leaves (pg/am/leave.h).
+// How many rows nearer than a key are to be expected in lists that were not opened? A scan asks
+// before a row leaves (pg/am/leave.h).
 //
-// Seen from a query, the keys of a list's rows lie around a mean m, in steps of a scale s (r: a row's
-// residual, c: the list's centroid, s_r: root mean square of the residuals):
+// Seen from a query, the keys of a list's rows lie around a mean m, in steps of a scale s (r: a
+// row's residual, c: the list's centroid, s_r: root mean square of the residuals):
 //
 //   metric           m                     s
 //   L2, cosine       ||q-c||^2 + s_r^2     2 s_r sqrt(||q-c||^2 + s_r^2 / 2)
 //   inner product    -2 <q, c>             2 ||q|| s_r
 //
-// s is the standard deviation if residuals had one effective dimension. How many they have, and how heavy the
-// tail is, depends on the data, on the query and on how deep a scan has gone. So the share of a list's rows
-// that is nearer than d is learned from the opened lists, where the rows nearer than d are known:
+// s is the standard deviation if residuals had one effective dimension. How many they have, and how
+// heavy the tail is, depends on the data, on the query and on how deep a scan has gone. So the
+// share of a list's rows that is nearer than d is learned from the opened lists, where the rows
+// nearer than d are known:
 //
 //   share(u) = 1 / (1 + exp(slope u - level)),   u = (m - d) / s
 //
-// logistic regression of each opened list's hits on u: maximum likelihood, with a weak prior on the slope that
-// counts where all hits are in one list. One query, two parameters, a few dozen numbers: the model knows no
-// data set. What it expected beside what was there (numpy; default lists and probes, 100 queries, exact keys):
+// logistic regression of each opened list's hits on u: maximum likelihood, with a weak prior on the
+// slope that counts where all hits are in one list. One query, two parameters, a few dozen numbers:
+// the model knows no data set. What it expected beside what was there (numpy; default lists and
+// probes, 100 queries, exact keys):
 //
 //   rows nearer than the             10th           100th          1,000th        10,000th
 //   wordnet-384, sentences           1.8 / .4       24 / 8         494 / 203      12,967 / 10,183
 //   packages-384, foreign queries    5.3 / 2.5      49 / 31        870 / 618      24,865 / 24,715
 //   fashion-mnist                    .02 / 0        .2 / 0         11 / 1         4,353 / 3,528
 //
-// Within a set, a third of the queries that is expected to miss more does miss more, at every depth. What is
-// expected is too much for few hits, as a mean over steep curves is; so figures are used relative to each
-// other. A normal distribution in place of the learned tail, with the dimension of the residuals, was wrong by
-// powers of ten.
+// Within a set, a third of the queries that is expected to miss more does miss more, at every
+// depth. What is expected is too much for few hits, as a mean over steep curves is; so figures are
+// used relative to each other. A normal distribution in place of the learned tail, with the
+// dimension of the residuals, was wrong by powers of ten.
 #pragma once
 
 #include "core/view.h"
@@ -36,14 +38,15 @@ namespace quantvec::ivf {
 class MissingRows {
   public:
     static std::size_t Bytes(std::size_t lists);
-    // memory [Bytes(lists)], aligned for floats; stays in use. All lists are unopened, their figures unknown.
+    // memory [Bytes(lists)], aligned for floats; stays in use. All lists are unopened, their
+    // figures unknown.
     void Begin(std::size_t lists, ByteSpan memory);
 
-    // What is known of an unopened list: mean and scale of its keys, and its rows. Figures that are not finite
-    // are allowed: such a list is expected to hold nothing but missing rows.
+    // What is known of an unopened list: mean and scale of its keys, and its rows. Figures that are
+    // not finite are allowed: such a list is expected to hold nothing but missing rows.
     void Set(std::size_t list, float mean, float scale, float rows);
-    // The list was opened and held so many rows. Opened lists are numbered in the order of these calls.
-    // REQUIRES: it was set, and was not opened before.
+    // The list was opened and held so many rows. Opened lists are numbered in the order of these
+    // calls. REQUIRES: it was set, and was not opened before.
     void Opened(std::size_t list, float rows);
     std::size_t lists() const { return lists_; }
     std::size_t opened() const { return opened_; }
@@ -55,11 +58,13 @@ class MissingRows {
     void Fit(float key);
     // Rows nearer than the key in the unopened lists, by the last fit.
     double Missing(float key) const;
-    // A key from `from` on at which no more than `allowance` rows are missing, and at least nine tenths of that, if
-    // a few dozen steps find it; -infinity: more are missing at `from`; infinity: no key is too large.
+    // A key from `from` on at which no more than `allowance` rows are missing, and at least nine
+    // tenths of that, if a few dozen steps find it; -infinity: more are missing at `from`;
+    // infinity: no key is too large.
     float LargestKey(float from, double allowance) const;
 
-    // Rows in unopened lists: by their figures, times what opened ones held for each row that was set.
+    // Rows in unopened lists: by their figures, times what opened ones held for each row that was
+    // set.
     double RowsLeft() const;
     double RowsHeld() const { return rows_held_; }
 

@@ -1,10 +1,10 @@
 // amcostestimate: what a scan will touch, so that the planner chooses between it and exact search.
 //
-// A scan reads the codes of the centroids and the probed lists before its first row (start-up cost). For each
-// further row it refines some and reranks one or two. A filter makes the executor ask for more rows than LIMIT
-// says; the planner accounts for that by taking a larger share of the total cost. Such a scan opens all lists
-// before long (core/ivf/leave.h): where rows are thrown away, or nobody knows how many are wanted, their cost
-// is paid at the start.
+// A scan reads the codes of the centroids and the probed lists before its first row (start-up
+// cost). For each further row it refines some and reranks one or two. A filter makes the executor
+// ask for more rows than LIMIT says; the planner accounts for that by taking a larger share of the
+// total cost. Such a scan opens all lists before long (core/ivf/leave.h): where rows are thrown
+// away, or nobody knows how many are wanted, their cost is paid at the start.
 #include <cmath>
 
 #include "pg/am/am.h"
@@ -15,10 +15,10 @@ namespace quantvec::pg {
 
 namespace {
 
-// LIMIT plus OFFSET of the plan that was made last, until its scan takes it. It is not taken where the plan
-// does not use the index, or is only explained; then it must not pass for that of another statement, since a scan
-// that believes too many rows to be wanted allows itself to miss too many. So it holds for its transaction
-// only, and of two that were not taken the smaller counts.
+// LIMIT plus OFFSET of the plan that was made last, until its scan takes it. It is not taken where
+// the plan does not use the index, or is only explained; then it must not pass for that of another
+// statement, since a scan that believes too many rows to be wanted allows itself to miss too many.
+// So it holds for its transaction only, and of two that were not taken the smaller counts.
 struct {
     Oid index = InvalidOid;
     LocalTransactionId transaction = InvalidLocalTransactionId;
@@ -32,15 +32,17 @@ constexpr double kCentroidCost = 1;
 // Metapage, model and the first pages of lists and table: what a scan of a tiny table costs as
 // well.
 constexpr double kFixedPages = 4;
-// What a row that is returned costs before the executor fetches it, which cost_index adds: others have been refined
-// in vain, the row has been read and measured by the rerank, and some of its neighbours too. In units of
-// seq_page_cost, of pages in cache. Measured with all in memory: a sequential scan of wordnet-384 and of
-// fashion-mnist that throws rows away takes 1 and 4 us a unit; scans of the index that hand out 1,000 rows 12 us
-// for each, of 10,000 rows 6 us, and of all rows 3 us.
+// What a row that is returned costs before the executor fetches it, which cost_index adds: others
+// have been refined in vain, the row has been read and measured by the rerank, and some of its
+// neighbours too. In units of seq_page_cost, of pages in cache. Measured with all in memory: a
+// sequential scan of wordnet-384 and of fashion-mnist that throws rows away takes 1 and 4 us a
+// unit; scans of the index that hand out 1,000 rows 12 us for each, of 10,000 rows 6 us, and of all
+// rows 3 us.
 constexpr double kRerankCost = 5.5;
-// Rows that meet a condition may lie far from the query: then so many times the rows are handed out that would be if
-// they lay evenly (wordnet-384, one of 64 topics, the farthest, LIMIT 10: 20 times; the nearest: a sixth). In a large table
-// the index is taken all the same; in a small one exact search takes little longer at best, and much less at worst.
+// Rows that meet a condition may lie far from the query: then so many times the rows are handed out
+// that would be if they lay evenly (wordnet-384, one of 64 topics, the farthest, LIMIT 10: 20
+// times; the nearest: a sixth). In a large table the index is taken all the same; in a small one
+// exact search takes little longer at best, and much less at worst.
 constexpr double kUneven = 6;
 
 // More than any table has.

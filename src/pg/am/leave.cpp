@@ -1,5 +1,5 @@
-// When a row leaves a scan: the shell of core/ivf/leave.h. What the rule has to know of each list comes from the
-// directory, the codes of the centroids, and the lists that are open.
+// When a row leaves a scan: the shell of core/ivf/leave.h. What the rule has to know of each list
+// comes from the directory, the codes of the centroids, and the lists that are open.
 #include <algorithm>
 #include <cmath>
 
@@ -90,7 +90,8 @@ bool ListsAreEnough(Scan& scan) {
     const std::size_t base = scan.rule.base(), depth = Max(scan.wanted, scan.hint);
     const std::size_t size = scan.candidates.size;
     if (depth <= base || scan.rule.AllLeave()) return true;
-    // The hint may be for more rows than the opened lists have: then nothing tells how far they reach.
+    // The hint may be for more rows than the opened lists have: then nothing tells how far they
+    // reach.
     if (size < depth) return true;
     NoteLists(scan);
     ivf::MissingRows& missing = scan.rule.missing();

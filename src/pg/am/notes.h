@@ -1,10 +1,12 @@
-// What one VACUUM notes for the next, and for quantvec_index_info: on the metapage, behind the MetaPage.
+// What one VACUUM notes for the next, and for quantvec_index_info: on the metapage, behind the
+// MetaPage.
 //
 //   page 0   | MetaPage ..        (nothing)   | VacuumNotes |   (nothing)   |
 //            64                               2112
 //
-// Notes are hints. They are not part of the model, so that no backend reads that again when they change, but
-// they lie under the same checksum. Notes about another model are none: a build or a training forgets them.
+// Notes are hints. They are not part of the model, so that no backend reads that again when they
+// change, but they lie under the same checksum. Notes about another model are none: a build or a
+// training forgets them.
 #pragma once
 
 #include "pg/am/meta.h"
@@ -18,9 +20,9 @@ struct VacuumNotes {
     std::uint64_t rows;         // live ones
     std::uint64_t changed;      // rows that came or went since the training, or a look at drift
     std::uint32_t freed;        // pages that the training left free, which new rows will fill
-    // When nothing was left to be done: pages of the file, else 0; slots of all lists that were taken so far, and
-    // their generations summed up. Inserts take slots; what else changes either of them is VACUUM, and before it
-    // clears a slot it says that something is to be done.
+    // When nothing was left to be done: pages of the file, else 0; slots of all lists that were
+    // taken so far, and their generations summed up. Inserts take slots; what else changes either
+    // of them is VACUUM, and before it clears a slot it says that something is to be done.
     std::uint32_t pages;
     std::uint64_t slots;
     std::uint64_t generations;

@@ -4,14 +4,16 @@
 //            the threshold become candidates, and for every block a note says what was left behind
 //   refine   candidates of a list, in page order; each better bound lowers the threshold
 //   rerank   candidates in order of lower bound get their exact distance
-//   leave    a row leaves as soon as nothing that is left in the opened lists can be nearer, and not too much is
-//            expected to be nearer in the others (core/ivf/leave.h): else lists are opened first
+//   leave    a row leaves as soon as nothing that is left in the opened lists can be nearer, and
+//            not too much is expected to be nearer in the others (core/ivf/leave.h): else lists are
+//            opened first
 //
-// A row of a list that was opened too late for it is kept back and leaves last, in order among its like. A row
-// that comes late although its list was open, since its bound failed, leaves at once.
+// A row of a list that was opened too late for it is kept back and leaves last, in order among its
+// like. A row that comes late although its list was open, since its bound failed, leaves at once.
 //
-// Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index anew
-// (README.md): the scan then starts over, with the rows that it has returned known by their TIDs.
+// Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index
+// anew (README.md): the scan then starts over, with the rows that it has returned known by their
+// TIDs.
 //
 // The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen,
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
@@ -44,15 +46,17 @@ constexpr std::size_t kLargeHint = 100000;
 constexpr std::size_t kRerankStep = 4;
 constexpr int kRerankBatch = 128;
 
-// A scan that is deep in the table asks for this part of the rows that it knows at once: each page of index and
-// table is then looked at for several rows. It may read as much in vain.
+// A scan that is deep in the table asks for this part of the rows that it knows at once: each page
+// of index and table is then looked at for several rows. It may read as much in vain.
 constexpr std::size_t kDeepPart = 4;
-// Once it knows such a part of the rows that it has scanned, it reads all the others from the table at once, page by
-// page and without a look at further bits. That takes about as long as what it has done so far.
+// Once it knows such a part of the rows that it has scanned, it reads all the others from the table
+// at once, page by page and without a look at further bits. That takes about as long as what it has
+// done so far.
 constexpr std::size_t kMostPart = 12;
 
 // The candidates of so many lists are collected before the first are refined: by then the threshold
-// is nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328 with 8.
+// is nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328
+// with 8.
 constexpr std::size_t kWarmLists = 4;
 
 // Refine rows that are asked for ahead of the one that is read.
@@ -71,8 +75,9 @@ bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, Locked
     return false;
 }
 
-// The key that `times` as many rows will probably not exceed as have left, if it goes on rising with each doubling
-// as it did with the last, in the scan's floats. Infinity while too few have left.
+// The key that `times` as many rows will probably not exceed as have left, if it goes on rising
+// with each doubling as it did with the last, in the scan's floats. Infinity while too few have
+// left.
 float LimitOfTimes(const Scan& scan, double times) {
     const auto n = static_cast<std::uint64_t>(scan.counts.returned);
     if (n < kSmallHint) return get_float4_infinity();
@@ -93,9 +98,9 @@ struct RefinePlace {
     std::uint32_t ordinal;
 };
 
-// The page `ordinal` of a refine chain as far as that is known without a look at the pages between it and
-// `from`, which does not lie behind it: by its number in what was laid out in one run, or from earlier looks.
-// kNoPage: it is not.
+// The page `ordinal` of a refine chain as far as that is known without a look at the pages between
+// it and `from`, which does not lie behind it: by its number in what was laid out in one run, or
+// from earlier looks. kNoPage: it is not.
 BlockNumber GuessRefinePage(const Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
                             std::uint32_t ordinal) {
     if (ordinal < entry.refine_contiguous) return entry.refine_first + ordinal;
@@ -104,8 +109,8 @@ BlockNumber GuessRefinePage(const Scan& scan, const ivf::ListEntry& entry, Refin
     return from.page;
 }
 
-// The refine page with this ordinal, share-locked: where it is guessed to be, else by following the chain
-// from `from`. false: the scan is stale.
+// The refine page with this ordinal, share-locked: where it is guessed to be, else by following the
+// chain from `from`. false: the scan is stale.
 bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
                     std::uint32_t ordinal, LockedPage& page) {
     const PageOwner owner = RefineOwner(entry);
@@ -146,8 +151,8 @@ void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
 }
 
 // Better estimates and bounds of candidates, which come in the order of the refine chain. Those
-// whose estimate is above `limit`, or whose bound is not below the threshold and what twice as many rows will
-// need, stay as they are, unless `all` are wanted. Ends early if the scan is stale.
+// whose estimate is above `limit`, or whose bound is not below the threshold and what twice as many
+// rows will need, stay as they are, unless `all` are wanted. Ends early if the scan is stale.
 void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const std::size_t row_bytes = layout.refine_row_bytes;
@@ -380,9 +385,9 @@ void SetHint(Scan& scan, std::size_t hint) {
     scan.limit = get_float4_infinity();
 }
 
-// Rows that were left behind could come next: fetch what twice as many rows will need (deep in the table eight times
-// as many, so that blocks are not visited for each doubling), or, where that is not known, rows of the most promising
-// blocks, twice as many as were expected so far.
+// Rows that were left behind could come next: fetch what twice as many rows will need (deep in the
+// table eight times as many, so that blocks are not visited for each doubling), or, where that is
+// not known, rows of the most promising blocks, twice as many as were expected so far.
 void WidenThreshold(Scan& scan) {
     float limit = LimitOfTimes(scan, scan.counts.returned < kRerankBatch ? 2 : 8);
     if (limit > scan.unused && limit < get_float4_infinity()) {
@@ -518,8 +523,8 @@ std::size_t FirstHint(const Scan& scan, std::size_t planned) {
     return kSmallHint;
 }
 
-// Memory for a prepared query, from the beginning of a cache line: registers as wide as one are loaded
-// from it for every row.
+// Memory for a prepared query, from the beginning of a cache line: registers as wide as one are
+// loaded from it for every row.
 ByteSpan QueryMemory(std::size_t bytes) {
     return {reinterpret_cast<std::uint8_t*>(CACHELINEALIGN(palloc(bytes + PG_CACHE_LINE_SIZE))),
             bytes};
@@ -536,8 +541,8 @@ ScanSettings SettingsNow(Relation index) {
     };
 }
 
-// Opens lists until they are likely to be enough for all rows that are wanted, so that lists are scanned in one
-// sweep and the table is read after it.
+// Opens lists until they are likely to be enough for all rows that are wanted, so that lists are
+// scanned in one sweep and the table is read after it.
 void OpenForWanted(Scan& scan) {
     while (MayOpenMore(scan) && !scan.stale) {
         std::size_t lists = 0;
@@ -632,8 +637,8 @@ Ranked PopRanked(Array<Ranked>& ranked) {
     return row;
 }
 
-// Brings the row to the head of `ranked` that nothing left in the opened lists can be nearer than. false: they
-// have no more, or the scan is stale.
+// Brings the row to the head of `ranked` that nothing left in the opened lists can be nearer than.
+// false: they have no more, or the scan is stale.
 bool FindRanked(IndexScanDesc desc, Scan& scan) {
     const double infinity = get_float8_infinity();
     while (!scan.stale) {
@@ -670,8 +675,9 @@ void RerankNext(IndexScanDesc desc, Scan& scan) {
     pfree(batch);
 }
 
-// The same for the two-stage search, at the head of `second`. As many rows as are wanted leave from the first
-// batch, if it holds so many: its best. From there on a row waits until no estimate that is left is below its key.
+// The same for the two-stage search, at the head of `second`. As many rows as are wanted leave from
+// the first batch, if it holds so many: its best. From there on a row waits until no estimate that
+// is left is below its key.
 bool FindSecond(IndexScanDesc desc, Scan& scan) {
     while (!scan.stale) {
         const auto returned = static_cast<std::size_t>(scan.counts.returned);
@@ -774,8 +780,9 @@ void Clear(Scan& scan) {
     scan.key_scale = 1;
 }
 
-// A page that was noted has gone to something else: VACUUM has given its list another chain, or the index
-// another model. All of it is noted again, from where it is now; rows that were returned are known.
+// A page that was noted has gone to something else: VACUUM has given its list another chain, or the
+// index another model. All of it is noted again, from where it is now; rows that were returned are
+// known.
 void StartOver(IndexScanDesc desc, Scan& scan) {
     Relation index = desc->indexRelation;
     Model* model = AcquireModel(index, scan.context);

@@ -1,5 +1,5 @@
-// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table; leave.cpp asks
-// whether a row may leave before another list is opened.
+// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table;
+// leave.cpp asks whether a row may leave before another list is opened.
 #pragma once
 
 #include "core/ivf/leave.h"
@@ -65,8 +65,8 @@ struct Ranked {
     }
 };
 
-// A list that was opened. Its entry is the one of that time: pages, and what was noted of them, belong to
-// that generation of the list.
+// A list that was opened. Its entry is the one of that time: pages, and what was noted of them,
+// belong to that generation of the list.
 struct OpenList {
     float l2sqr;         // from the query to the centroid
     std::uint32_t list;  // its number
@@ -141,8 +141,8 @@ struct Scan {
     quant::PreparedQuery prepared;
     NearLists near;        // the lists not yet probed
     Array<OpenList> open;  // those that were
-    // A page of these has gone to something else: VACUUM has given the list a new chain, or the index a
-    // new model. The scan starts over (scan.cpp, StartOver).
+    // A page of these has gone to something else: VACUUM has given the list a new chain, or the
+    // index a new model. The scan starts over (scan.cpp, StartOver).
     bool stale;
     BlockNumber stale_page;
     PageOwner stale_owner;
@@ -201,8 +201,8 @@ inline void PushRanked(Scan& scan, Array<Ranked>& heap, const Ranked& row) {
 void BeginLeaving(Scan& scan, bool again);
 // May the row of this key leave? Else lists are opened first: scan.rule says how many.
 bool MayLeave(Scan& scan, double key);
-// Before the first row leaves: are the lists that are open likely to be enough for all rows that are expected to
-// be asked for? Else, as above.
+// Before the first row leaves: are the lists that are open likely to be enough for all rows that
+// are expected to be asked for? Else, as above.
 bool ListsAreEnough(Scan& scan);
 
 // ---- rerank.cpp ----
@@ -211,8 +211,8 @@ bool ListsAreEnough(Scan& scan);
 double KeyOfDistance(const Scan& scan, double distance);
 // By qsort and bsearch: ItemPointerData, or what begins with one.
 int CompareHeapPosition(const void* a, const void* b);
-// Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish. Sorts
-// the batch by heap position.
+// Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish.
+// Sorts the batch by heap position.
 void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
                  Array<Ranked>& ranked);
 void EndRerank(Reranker& reranker);
