@@ -81,7 +81,7 @@ SELECT rows, different, out_of_order BETWEEN 1 AND 39 AS "some, once a round at 
 -- no more lists than the rows need
 SELECT rows, different, lists BETWEEN 4 AND 39 AS some_lists, stopped FROM pg_temp.scan(500);
 SET quantvec.iterative_scan = strict_order;
-SELECT rows, different, out_of_order, lists BETWEEN 4 AND 40 AS some_lists, stopped FROM pg_temp.scan(500);
+SELECT rows, different, out_of_order, lists BETWEEN 4 AND 39 AS some_lists, stopped FROM pg_temp.scan(500);
 -- with all lists probed at first, nothing can come too late
 SET quantvec.probes = 40;
 SELECT * FROM pg_temp.scan();
