@@ -504,7 +504,8 @@ void RankSome(IndexScanDesc desc, Scan& scan) {
         }
         // Not below the bound, by which rows come here, or some would come too late.
         const float rank = Max(c.lower, c.estimate);
-        PushRanked(scan, scan.ranked, {KeyOf(scan, rank), 0, InvalidOid, c.open, c.tid});
+        PushRanked(scan, scan.ranked,
+                   {KeyOf(scan, rank), 0, InvalidOid, c.open, InvalidBuffer, c.tid});
         scan.exact_keys.Push(rank);
     }
     if (scan.unrefined.size > 0) RefineBatch(scan, scan.unrefined.items, scan.unrefined.size);
@@ -750,6 +751,7 @@ bool NextRow(IndexScanDesc desc, Scan& scan, ItemPointer tid) {
             scan.last_distance = row.distance;
         }
         scan.settled = scan.open.size;
+        PrefetchRows(rows);
         Return(scan, row, tid);
         return true;
     }

@@ -57,6 +57,7 @@ struct Ranked {
     double distance;     // exact, as the operator gives it; only with a toast_value
     Oid toast_value;     // the row's vector, if it is stored out of line
     std::uint32_t open;  // index into the open lists
+    Buffer buffer;       // where the row's page was when it was read; or InvalidBuffer
     ItemPointerData tid;
     bool Before(const Ranked& o) const {
         if (key != o.key) return key < o.key;
@@ -215,6 +216,9 @@ int CompareHeapPosition(const void* a, const void* b);
 // Sorts the batch by heap position.
 void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
                  Array<Ranked>& ranked);
+// Asks the processor for what the executor will look at of the rows that leave next: `rows` is a
+// heap by key.
+void PrefetchRows(const Array<Ranked>& rows);
 void EndRerank(Reranker& reranker);
 
 }  // namespace quantvec::pg
