@@ -25,7 +25,9 @@ run_step() {
     [ $((p + f + s)) -gt 0 ] || p=1
     report "$name" $((SECONDS - start)) "$p" "$f" "$s"
     if [ "$f" -gt 0 ]; then
-        tail -n 70 "$log" | sed 's/^/    | /'
+        # What failed, wherever it stands, and then how the step ended.
+        { grep -A 12 -E '^not ok|^ *# +Failed test| \.\.\. FAILED|^FAIL|error:' "$log" | head -n 60 || true; echo ...; tail -n 40 "$log"; } |
+            cut -c 1-300 | sed 's/^/    | /'
     elif [ "$s" -gt 0 ]; then
         grep -iE '# *skip|\.\. skipped: |^skipped |^SKIP |^check-.* skipped' "$log" | sort -u | sed 's/^/    | /' || true
     fi

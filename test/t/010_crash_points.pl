@@ -213,10 +213,11 @@ sub follows
     return;
 }
 
-# Searches on the standby while the primary goes on: sorted, ten rows. And proofs that its indexes are sound.
+# Searches on the standby while the primary goes on: ten rows, in order. And proofs that its indexes are sound. With the
+# default epsilon one search in some hundred thousand meets a row whose bound failed, which leaves a little late.
 $primary->safe_psql('postgres', q{
     CREATE FUNCTION search(t regclass, q vector) RETURNS boolean STABLE LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_sort = off AS $$
+    SET enable_seqscan = off SET enable_sort = off SET quantvec.epsilon = 6 AS $$
     DECLARE d float8[];
     BEGIN
         EXECUTE format('SELECT array(SELECT v <-> $1 FROM %s ORDER BY v <-> $1 LIMIT 10)', t) INTO d USING q;
@@ -319,7 +320,7 @@ with_open_cursors('compaction and reuse',
     'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}; INSERT INTO {table} SELECT id + 100000, v FROM source_{table}');
 follows('after more of it');
 stop_run($readers);
-is($readers->{err} =~ s/^pgbench.*\n//gmr, '', 'no search and no check on the standby met an error');
+is($readers->{err}, '', 'no search and no check on the standby met an error');
 
 $primary->safe_psql('postgres', "TRUNCATE $_; " . insert_sql($_, 1, $followed{$_}[1])) for sort keys %followed;
 with_running_checks('training', 'VACUUM (INDEX_CLEANUP on, TRUNCATE off) {table}');

