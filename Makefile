@@ -18,7 +18,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" quantvec.contr
 MODULE_big = quantvec
 
 CORE_SRCS := $(sort $(wildcard src/core/*/*.cpp))
-PG_SRCS := $(sort $(wildcard src/pg/*.cpp src/pg/*/*.cpp))
+PG_SRCS := $(sort $(wildcard src/pg/*.cpp src/pg/*/*.cpp src/pg/*/*/*.cpp))
 
 # One object a source file. The NEON file is empty on other processors, the x86 files elsewhere.
 OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "core/kernels/kernels.h"
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 #include "pg/am/options.h"
 #include "pg/debug_point.h"
 

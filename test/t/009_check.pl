@@ -3,7 +3,7 @@
 # it does not accept). Faults that no row depends on are accepted: unpublished slots, slots of rows that are gone,
 # padding.
 #
-# The files are read here by the drawings in src/core/ivf/*.h and src/pg/am/meta.h alone. Before any fault all
+# The files are read here by the drawings in src/core/ivf/*.h and src/pg/am/storage/meta.h alone. Before any fault all
 # indexes pass.
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 // The access method's callbacks, by the file that defines them, and what these files share.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 #include "pg/pg.h"
 
 namespace quantvec::pg {

@@ -9,7 +9,7 @@
 #include "core/ivf/block.h"
 #include "core/ivf/kmeans.h"
 #include "pg/am/am.h"
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 #include "pg/am/options.h"
 #include "pg/am/row_source.h"
 #include "pg/am/team.h"

@@ -28,7 +28,7 @@
 #include "pg/am/check.h"
 
 #include "pg/am/am.h"
-#include "pg/am/pages.h"
+#include "pg/am/storage/pages.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 #include "pg/subtransaction.h"

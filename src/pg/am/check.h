@@ -3,7 +3,7 @@
 // compares the table's rows with what was met there.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 
 namespace quantvec::pg {
 

@@ -9,7 +9,7 @@
 // training forgets them.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 
 namespace quantvec::pg {
 

@@ -6,7 +6,7 @@
 // when the later pages are read.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 
 namespace quantvec::pg {
 

@@ -2,7 +2,7 @@
 // written anew.
 #pragma once
 
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 
 namespace quantvec::pg {
 

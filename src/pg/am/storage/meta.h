@@ -10,7 +10,7 @@
 #include "core/ivf/directory.h"
 #include "core/metric.h"
 #include "pg/am/opclass.h"
-#include "pg/am/pages.h"
+#include "pg/am/storage/pages.h"
 #include "pg/compat.h"
 
 namespace quantvec::pg {

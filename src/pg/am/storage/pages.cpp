@@ -1,4 +1,4 @@
-#include "pg/am/pages.h"
+#include "pg/am/storage/pages.h"
 
 #include "pg/compat.h"
 #include "pg/debug_point.h"

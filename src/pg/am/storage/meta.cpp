@@ -1,4 +1,4 @@
-#include "pg/am/meta.h"
+#include "pg/am/storage/meta.h"
 
 #include <cmath>
 
