@@ -11,7 +11,7 @@
 #include "pg/am/am.h"
 #include "pg/am/storage/meta.h"
 #include "pg/am/options.h"
-#include "pg/am/row_source.h"
+#include "pg/am/table/row_source.h"
 #include "pg/am/team.h"
 
 namespace quantvec::pg {

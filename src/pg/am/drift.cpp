@@ -1,7 +1,7 @@
 #include "pg/am/drift.h"
 
 #include "core/kernels/kernels.h"
-#include "pg/am/row_source.h"
+#include "pg/am/table/row_source.h"
 
 namespace quantvec::pg {
 

@@ -6,9 +6,9 @@
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
-#include "pg/am/indexed_column.h"
+#include "pg/am/table/indexed_column.h"
 #include "pg/am/lists.h"
-#include "pg/am/toast.h"
+#include "pg/am/table/toast.h"
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {

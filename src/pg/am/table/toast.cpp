@@ -1,4 +1,4 @@
-#include "pg/am/toast.h"
+#include "pg/am/table/toast.h"
 
 #include "pg/compat.h"
 #include "pg/types/known_distance.h"

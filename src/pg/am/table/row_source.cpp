@@ -1,4 +1,4 @@
-#include "pg/am/row_source.h"
+#include "pg/am/table/row_source.h"
 
 #include "pg/compat.h"
 

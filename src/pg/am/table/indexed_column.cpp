@@ -1,4 +1,4 @@
-#include "pg/am/indexed_column.h"
+#include "pg/am/table/indexed_column.h"
 
 namespace quantvec::pg {
 
