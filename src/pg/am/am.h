@@ -19,7 +19,7 @@ enum BuildPhase : std::int64_t {
     kPhaseWrite,
 };
 
-// insert.cpp
+// list/insert.cpp
 bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Relation heap,
               IndexUniqueCheck check, bool unchanged, IndexInfo* info);
 // ||value||^2 for inner product, as EncodeIntoList wants it; 0 for other metrics. `raw` is the value

@@ -4,7 +4,7 @@
 
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
-#include "pg/am/write_list.h"
+#include "pg/am/list/write.h"
 
 namespace quantvec::pg {
 

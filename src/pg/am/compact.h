@@ -18,9 +18,9 @@
 // the next VACUUM frees them before it makes another of that generation.
 #pragma once
 
-#include "pg/am/append.h"
-#include "pg/am/read_list.h"
-#include "pg/am/write_list.h"
+#include "pg/am/list/append.h"
+#include "pg/am/list/read.h"
+#include "pg/am/list/write.h"
 
 namespace quantvec::pg {
 

@@ -3,8 +3,8 @@
 #include "core/quant/pq.h"
 #include "pg/am/build.h"
 #include "pg/am/drift.h"
-#include "pg/am/insert.h"
-#include "pg/am/read_list.h"
+#include "pg/am/list/insert.h"
+#include "pg/am/list/read.h"
 #include "pg/debug_point.h"
 #include "pg/subtransaction.h"
 

@@ -7,7 +7,7 @@
 #include "core/ivf/topk.h"
 #include "pg/am/am.h"
 #include "pg/am/table/indexed_column.h"
-#include "pg/am/lists.h"
+#include "pg/am/list/choose.h"
 #include "pg/am/table/toast.h"
 #include "pg/types/known_distance.h"
 

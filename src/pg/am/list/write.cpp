@@ -1,4 +1,4 @@
-#include "pg/am/write_list.h"
+#include "pg/am/list/write.h"
 
 namespace quantvec::pg {
 

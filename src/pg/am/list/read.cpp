@@ -1,4 +1,4 @@
-#include "pg/am/read_list.h"
+#include "pg/am/list/read.h"
 
 #include "pg/compat.h"
 #include "pg/error.h"

@@ -1,4 +1,4 @@
-#include "pg/am/append.h"
+#include "pg/am/list/append.h"
 
 #include "pg/debug_point.h"
 #include "pg/error.h"

@@ -2,7 +2,7 @@
 // index was trained anew.
 #pragma once
 
-#include "pg/am/append.h"
+#include "pg/am/list/append.h"
 
 namespace quantvec::pg {
 

@@ -2,11 +2,11 @@
 //
 // VACUUM may have given the list another chain since this backend looked, or the index a new model: then
 // the row starts over from the directory, or from the metapage.
-#include "pg/am/insert.h"
+#include "pg/am/list/insert.h"
 
 #include "core/kernels/kernels.h"
 #include "pg/am/am.h"
-#include "pg/am/lists.h"
+#include "pg/am/list/choose.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 

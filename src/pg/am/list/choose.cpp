@@ -1,4 +1,4 @@
-#include "pg/am/lists.h"
+#include "pg/am/list/choose.h"
 
 #include "core/kernels/kernels.h"
 
