@@ -30,7 +30,7 @@ float NormTerm(const OpclassInfo& opclass, ConstFloatSpan raw);
 void EncodeIntoList(const ivf::BlockLayout& layout, float norm_sqr, ConstFloatSpan centroid,
                     FloatSpan vector, FloatSpan workspace, quant::EncodedRow& row);
 
-// scan.cpp
+// scan/scan.cpp
 IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys);
 void AmRescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
 bool AmGetTuple(IndexScanDesc scan, ScanDirection direction);

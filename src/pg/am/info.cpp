@@ -5,7 +5,7 @@
 #include "pg/am/drift.h"
 #include "pg/am/options.h"
 #include "pg/am/retrain.h"
-#include "pg/am/scan.h"
+#include "pg/am/scan/state.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

@@ -5,7 +5,7 @@
 // order, so each table page is pinned once; no pin is left behind.
 #include <limits>
 
-#include "pg/am/scan.h"
+#include "pg/am/scan/state.h"
 #include "pg/compat.h"
 
 namespace quantvec::pg {

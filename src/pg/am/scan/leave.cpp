@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "pg/am/options.h"
-#include "pg/am/scan.h"
+#include "pg/am/scan/state.h"
 
 namespace quantvec::pg {
 

@@ -19,7 +19,7 @@
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
 // left-behind rows could come next are visited again with a wider threshold: a wrong hint costs
 // time, not rows.
-#include "pg/am/scan.h"
+#include "pg/am/scan/state.h"
 
 #include <algorithm>
 #include <cmath>
