@@ -6,7 +6,7 @@
 
 namespace quantvec::pg {
 
-// build.cpp
+// build/build.cpp
 IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info);
 void AmBuildEmpty(Relation index);
 const char* AmBuildPhaseName(std::int64_t phase);

@@ -1,6 +1,6 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
 #include "pg/am/am.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/am/compact.h"
 #include "pg/am/drift.h"
 #include "pg/am/options.h"

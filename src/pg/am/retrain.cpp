@@ -1,7 +1,7 @@
 #include "pg/am/retrain.h"
 
 #include "core/quant/pq.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/am/drift.h"
 #include "pg/am/list/insert.h"
 #include "pg/am/list/read.h"

@@ -2,7 +2,7 @@
 // table was filled, or whose lists do not fit its rows any more.
 //
 //   1 collect  the row pointers of all live entries, whoever sees their rows
-//   2 build    sample, train, encode and write as CREATE INDEX does (build.h), rows read from the table by
+//   2 build    sample, train, encode and write as CREATE INDEX does (build/build.h), rows read from the table by
 //              their pointers; everything is written beside the old index, each page by a WAL record
 //   3 catch up what was inserted meanwhile into the old lists goes into the new ones, as INSERT does it;
 //              again until that is little

@@ -1,6 +1,6 @@
-// What the files of the build share: build.cpp tells the story, build_sample.cpp takes the rows to learn
-// from, build_train.cpp makes the model, build_lists.cpp finds a row's list, build_encode.cpp sorts encoded
-// rows by list, build_write.cpp writes pages.
+// What the files of the build share: build.cpp tells the story, sample.cpp takes the rows to learn
+// from, train.cpp makes the model, assign.cpp finds a row's list, encode.cpp sorts encoded
+// rows by list, write.cpp writes pages.
 //
 // Sampling, training and encoding are done by a team (team.h): every participant has a Build of its
 // own and runs the same steps on its own rows. What they share lies in the team's memory.
@@ -12,7 +12,7 @@
 #include "pg/am/storage/meta.h"
 #include "pg/am/options.h"
 #include "pg/am/table/row_source.h"
-#include "pg/am/team.h"
+#include "pg/am/build/team.h"
 
 namespace quantvec::pg {
 
@@ -123,7 +123,7 @@ void ShareMemory(Build& b, std::size_t lists);
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
 
-// build_lists.cpp
+// assign.cpp
 // Groups that so many lists are divided into; 0: none.
 std::size_t GroupsFor(std::size_t lists);
 // All participants together: b.tiles from the finished centroids.
@@ -139,7 +139,7 @@ void FindNearest(const Build& b, const float* centroids, std::size_t lists,
 // .. or of the index's. With groups: the nearest in the groups around it.
 void FindLists(const Build& b, ivf::NearestBatch& batch);
 
-// build_sample.cpp
+// sample.cpp
 // A participant's sample.
 struct Sample {
     float* rows;          // [capacity, padded], raw at first
@@ -166,7 +166,7 @@ void KeepBelow(const Build& b, Sample& sample, std::uint64_t limit);
 void FindKeyLimits(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                    std::uint64_t* limits);
 
-// build_train.cpp
+// train.cpp
 // Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
 // pages and about 40 us, less than choosing lists and losing recall would save.
 inline constexpr double kFlatRows = 5000;
@@ -184,7 +184,7 @@ double MegabytesFor(Build& b, const Decisions& plan);
 int AffordableWorkers(Build& b, Decisions& plan);
 void Train(Build& b);
 
-// build_codebooks.cpp
+// codebooks.cpp
 // Rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
 inline constexpr std::size_t kSamplesPerWord = 100;
 inline constexpr std::size_t kLeastSamplesPerWord = 8;
@@ -194,13 +194,13 @@ bool LearnsBasis(const Build& b);
 // codes that need no training.
 void TrainCodebooks(Build& b, Sample& sample);
 
-// build_encode.cpp
+// encode.cpp
 // Scans this participant's part of the table. Afterwards the leader's b.sort gives all rows.
 void EncodeRows(Build& b);
 // Layout of a row in the sort: factors, scan code, refine row.
 quant::EncodedRow RowAt(const ivf::BlockLayout& layout, std::uint8_t* bytes);
 
-// build_write.cpp
+// write.cpp
 // Writes everything but the metapage, which is returned.
 MetaPage WriteParts(Build& b);
 void WriteIndex(Build& b);

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/kernels/kernels.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 

@@ -1,16 +1,16 @@
 // ambuild and ambuildempty: sample -> train -> encode and sort -> write.
 //
-//   1 the leader plans: how many lists, how large a sample, how many workers    (build_train.cpp)
-//   2 a sample of rows is centred, rotated, and clustered      (build_sample.cpp, build_train.cpp)
-//   3 every row finds its list and is encoded; rows are sorted by list          (build_encode.cpp)
-//   4 the leader writes pages in their order, and logs all of it once           (build_write.cpp)
+//   1 the leader plans: how many lists, how large a sample, how many workers    (train.cpp)
+//   2 a sample of rows is centred, rotated, and clustered      (sample.cpp, train.cpp)
+//   3 every row finds its list and is encoded; rows are sorted by list          (encode.cpp)
+//   4 the leader writes pages in their order, and logs all of it once           (write.cpp)
 //
-// How a row finds its list is in build_lists.cpp. Steps 2 and 3 are done by a team (team.h): leader and workers run the same code on their parts of
+// How a row finds its list is in assign.cpp. Steps 2 and 3 are done by a team (team.h): leader and workers run the same code on their parts of
 // the table. A serial build is a team of one.
 //
 // Memory: what the team shares, all samples together, and after them all sorts together, stay within
 // maintenance_work_mem.
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"

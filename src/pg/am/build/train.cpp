@@ -1,8 +1,8 @@
 // The model of an index that is being built: how many lists, mean, centroids, codebooks.
 //
 //   1 a few pages of the table tell how many rows there are, hence how many lists to make
-//   2 a sample of rows (build_sample.cpp) is centred, rotated, and clustered
-//   3 pq: what the lists leave of the sample gets codewords (build_codebooks.cpp)
+//   2 a sample of rows (sample.cpp) is centred, rotated, and clustered
+//   3 pq: what the lists leave of the sample gets codewords (codebooks.cpp)
 //
 // Each participant keeps its part of the sample in its own memory. What is shared is small: a pass
 // of k-means leaves sums and counts of each participant, which the leader adds up.
@@ -10,7 +10,7 @@
 
 #include "core/kernels/kernels.h"
 #include "core/quant/pq.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/quant/pq.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/am/list/write.h"
 
 namespace quantvec::pg {

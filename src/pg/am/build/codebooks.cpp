@@ -4,7 +4,7 @@
 #include "core/kernels/kernels.h"
 #include "core/quant/basis.h"
 #include "core/quant/pq.h"
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

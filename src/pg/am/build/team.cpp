@@ -1,4 +1,4 @@
-#include "pg/am/team.h"
+#include "pg/am/build/team.h"
 
 #include <sys/statvfs.h>
 

@@ -6,7 +6,7 @@
 // missed now and then.
 #include <cmath>
 
-#include "pg/am/build.h"
+#include "pg/am/build/build.h"
 
 namespace quantvec::pg {
 
