@@ -36,7 +36,7 @@ void AmRescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int
 bool AmGetTuple(IndexScanDesc scan, ScanDirection direction);
 void AmEndScan(IndexScanDesc scan);
 
-// vacuum.cpp
+// care/vacuum.cpp
 IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
                                     IndexBulkDeleteCallback callback, void* state);
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);

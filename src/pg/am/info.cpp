@@ -1,10 +1,10 @@
 // What can be seen from outside: quantvec_index_info() and quantvec_last_scan().
 #include "pg/am/am.h"
 #include "pg/am/build/build.h"
-#include "pg/am/compact.h"
-#include "pg/am/drift.h"
+#include "pg/am/care/compact.h"
+#include "pg/am/care/drift.h"
 #include "pg/am/options.h"
-#include "pg/am/retrain.h"
+#include "pg/am/care/retrain.h"
 #include "pg/am/scan/state.h"
 #include "pg/error.h"
 

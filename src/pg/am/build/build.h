@@ -56,7 +56,7 @@ struct Build {
     ivf::BlockLayout layout;
     Model model;  // what Transform needs of it
 
-    // An index in use is trained anew (retrain.h): rows come from where its entries point.
+    // An index in use is trained anew (care/retrain.h): rows come from where its entries point.
     bool in_place;
     RowSource* rows;              // nullptr: the whole table
     std::uint64_t generation;     // of everything that is written

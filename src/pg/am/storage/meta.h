@@ -44,7 +44,7 @@ enum class RotationKind : std::uint8_t {
     kHadamard4Basis = 2,  // then a learned basis (quant/basis.h)
 };
 
-// The payload of page 0, with what VACUUM notes behind it (notes.h). It changes when the index is trained anew, as a
+// The payload of page 0, with what VACUUM notes behind it (care/notes.h). It changes when the index is trained anew, as a
 // whole; its page has a checksum.
 struct MetaPage {
     std::uint32_t magic;

@@ -18,7 +18,7 @@
 // inserter opens again when it gets the lock and finds the old metapage.
 #pragma once
 
-#include "pg/am/notes.h"
+#include "pg/am/care/notes.h"
 
 namespace quantvec::pg {
 

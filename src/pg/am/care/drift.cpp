@@ -1,4 +1,4 @@
-#include "pg/am/drift.h"
+#include "pg/am/care/drift.h"
 
 #include "core/kernels/kernels.h"
 #include "pg/am/table/row_source.h"

@@ -15,8 +15,8 @@
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
 // walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
 #include "pg/am/am.h"
-#include "pg/am/drift.h"
-#include "pg/am/retrain.h"
+#include "pg/am/care/drift.h"
+#include "pg/am/care/retrain.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"

@@ -1,4 +1,4 @@
-#include "pg/am/notes.h"
+#include "pg/am/care/notes.h"
 
 namespace quantvec::pg {
 

@@ -1,8 +1,8 @@
-#include "pg/am/retrain.h"
+#include "pg/am/care/retrain.h"
 
 #include "core/quant/pq.h"
 #include "pg/am/build/build.h"
-#include "pg/am/drift.h"
+#include "pg/am/care/drift.h"
 #include "pg/am/list/insert.h"
 #include "pg/am/list/read.h"
 #include "pg/debug_point.h"

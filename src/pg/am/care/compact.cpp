@@ -1,4 +1,4 @@
-#include "pg/am/compact.h"
+#include "pg/am/care/compact.h"
 
 #include "pg/compat.h"
 #include "pg/debug_point.h"

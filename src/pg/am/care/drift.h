@@ -3,7 +3,7 @@
 // from the table.
 #pragma once
 
-#include "pg/am/compact.h"
+#include "pg/am/care/compact.h"
 
 namespace quantvec::pg {
 
