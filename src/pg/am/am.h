@@ -41,7 +41,7 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
                                     IndexBulkDeleteCallback callback, void* state);
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats);
 
-// info.cpp
+// inspect/info.cpp
 // An index and its table, share-locked: the table first, as all commands lock. Everything that is not a
 // quantvec index within reach, built to its end, is refused. `permit` is an ERROR for who may not look; it
 // is asked before anything is locked, and waited for.

@@ -9,7 +9,7 @@
 #include <cmath>
 
 #include "pg/am/am.h"
-#include "pg/am/check.h"
+#include "pg/am/inspect/check.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"

@@ -10,7 +10,7 @@
 // A row that the snapshot sees keeps its line pointer, so no VACUUM clears its entry while we look.
 #include "pg/am/am.h"
 #include "pg/am/list/append.h"
-#include "pg/am/check.h"
+#include "pg/am/inspect/check.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

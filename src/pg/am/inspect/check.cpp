@@ -5,11 +5,11 @@
 //     index if it was trained
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
-//   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
-//     all lists: their chains, every block; then all pages by number              (check_pages.cpp)
-//   4 no row has two entries                                                      (check_table.cpp)
+//   3 the metapage, the model and the directory's pages, once                     (model.cpp)
+//     all lists: their chains, every block; then all pages by number              (walk.cpp)
+//   4 no row has two entries                                                      (table.cpp)
 //   5 every row that the snapshot sees has one, and its code is what encoding it anew with the
-//     stored model gives, byte for byte                                           (check_table.cpp)
+//     stored model gives, byte for byte                                           (table.cpp)
 //
 // Memory: 16 bytes a row, within maintenance_work_mem; if that is too little, 3 to 5 are repeated
 // for one part of the table after the other.
@@ -22,10 +22,10 @@
 //   without blocks
 //   anything in slots not used   garbage until the slot is published
 //   a chain, a block that grew   what was published after the snapshot is not looked for; a block that
-//   between two looks            contradicts the page before makes us look there again (check_pages.cpp)
+//   between two looks            contradicts the page before makes us look there again (walk.cpp)
 //   two live slots for one row   VACUUM cleared the first after the walk had passed, and the table
 //                                used the line pointer again: both are looked at again
-#include "pg/am/check.h"
+#include "pg/am/inspect/check.h"
 
 #include "pg/am/am.h"
 #include "pg/am/storage/pages.h"

@@ -1,6 +1,6 @@
 // The metapage, and the chains that it names: mean, codebooks, basis, centroids and their codes,
 // directory.
-#include "pg/am/check.h"
+#include "pg/am/inspect/check.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {
