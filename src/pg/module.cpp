@@ -1,13 +1,12 @@
 // What the server does with the library when it loads it: the magic block, and _PG_init, which
 // declares the settings.
-#include "pg/pg.h"
-
 #include <cstring>
 
 #include "core/kernels/kernels.h"
-#include "pg/am/storage/meta.h"
 #include "pg/am/options.h"
+#include "pg/am/storage/model_cache.h"
 #include "pg/debug_point.h"
+#include "pg/pg.h"
 
 extern "C" {
 PG_MODULE_MAGIC;

@@ -5,10 +5,13 @@
 // ask for more rows than LIMIT says; the planner accounts for that by taking a larger share of the
 // total cost. Such a scan opens all lists before long (core/ivf/leave.h): where rows are thrown
 // away, or nobody knows how many are wanted, their cost is paid at the start.
+#include "pg/am/cost.h"
+
 #include <cmath>
 
 #include "pg/am/am.h"
 #include "pg/am/options.h"
+#include "pg/am/storage/meta.h"
 #include "pg/compat.h"
 
 namespace quantvec::pg {

@@ -1,5 +1,6 @@
 // The access method as the server sees it: the table of contents of this folder.
 #include "pg/am/am.h"
+#include "pg/am/opclass.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
 

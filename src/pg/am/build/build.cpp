@@ -14,6 +14,7 @@
 
 #include "core/quant/pq.h"
 #include "core/quant/rotation.h"
+#include "pg/am/am.h"
 #include "pg/error.h"
 
 extern "C" QV_EXPORT void quantvec_build_worker(dsm_segment* segment, shm_toc* toc);

@@ -8,11 +8,10 @@
 
 #include "core/ivf/block.h"
 #include "core/ivf/kmeans.h"
-#include "pg/am/am.h"
-#include "pg/am/storage/meta.h"
-#include "pg/am/options.h"
-#include "pg/am/table/row_source.h"
 #include "pg/am/build/team.h"
+#include "pg/am/options.h"
+#include "pg/am/storage/model.h"
+#include "pg/am/table/row_source.h"
 
 namespace quantvec::pg {
 
@@ -25,6 +24,15 @@ inline constexpr std::size_t kInterruptRows = 32;
 // Private memory of a worker before it does anything: caches of the catalogs, data of libraries.
 // Measured: 4 to 5 MB.
 inline constexpr std::size_t kWorkerBytes = 5 * 1024 * 1024;
+
+// Values of pg_stat_progress_create_index's phase; 1 is the server's "initializing".
+enum BuildPhase : std::int64_t {
+    kPhaseSample = 2,
+    kPhaseTrain,
+    kPhaseEncode,
+    kPhaseSort,
+    kPhaseWrite,
+};
 
 // What the leader decides, written by it alone before a meeting.
 struct Decisions {
@@ -183,6 +191,8 @@ double MegabytesFor(Build& b, const Decisions& plan);
 // Workers that the planner grants and the budget allows, perhaps with a smaller sample.
 int AffordableWorkers(Build& b, Decisions& plan);
 void Train(Build& b);
+// From so many live rows on it is time for the first training, or the next.
+double TrainingDueAt(Relation index, const MetaPage& meta);
 
 // codebooks.cpp
 // Rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.

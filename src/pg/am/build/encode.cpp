@@ -7,6 +7,9 @@
 
 #include "core/kernels/kernels.h"
 #include "pg/am/build/build.h"
+#include "pg/am/list/encode.h"
+#include "pg/am/storage/model.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 

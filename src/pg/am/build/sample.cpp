@@ -14,7 +14,7 @@
 #include "core/kernels/kernels.h"
 #include "core/quant/rotation.h"
 #include "pg/am/build/build.h"
-#include "pg/am/care/retrain.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 

@@ -17,6 +17,12 @@ namespace quantvec::pg {
 
 namespace {
 
+// An index that was trained is trained again when it has grown so much: lists are then three times as
+// long as they should be.
+constexpr double kGrowth = 10;
+// The mean alone, which is all that a flat list learns, wants about so many rows.
+constexpr double kRowsForMean = 1000;
+
 // Default lists are at least so many scan pages long, so that the half-empty last page of each
 // chain and the pins for short chains cost little ...
 constexpr double kPagesPerList = 3;
@@ -399,6 +405,20 @@ void Train(Build& b) {
         pfree(sample.rows);
         pfree(sample.keys);
     }
+}
+
+double TrainingDueAt(Relation index, const MetaPage& meta) {
+    const IndexOptions options = OptionsOf(index);
+    if (!meta.trained)
+        return options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
+                                 : kFlatRows;
+    const auto rows = Max(static_cast<double>(meta.rows_trained), 1.0);
+    // Lists were trained, but there were too few rows for codewords.
+    const double for_words = static_cast<double>(kLeastSamplesPerWord << options.pq_bits);
+    if (static_cast<quant::Kind>(options.quantizer) == quant::Kind::kPq &&
+        meta.quantizer != quant::Kind::kPq && rows < for_words)
+        return for_words;
+    return kGrowth * rows;
 }
 
 }  // namespace quantvec::pg

@@ -5,6 +5,9 @@
 #include "core/quant/pq.h"
 #include "pg/am/build/build.h"
 #include "pg/am/list/write.h"
+#include "pg/am/storage/centroid_codes.h"
+#include "pg/am/storage/chain_writer.h"
+#include "pg/am/table/row_pointer.h"
 
 namespace quantvec::pg {
 

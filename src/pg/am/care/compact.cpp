@@ -1,5 +1,6 @@
 #include "pg/am/care/compact.h"
 
+#include "pg/am/storage/model_read.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"

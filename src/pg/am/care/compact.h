@@ -21,6 +21,8 @@
 #include "pg/am/list/append.h"
 #include "pg/am/list/read.h"
 #include "pg/am/list/write.h"
+#include "pg/am/storage/model.h"
+#include "pg/am/storage/retired.h"
 
 namespace quantvec::pg {
 

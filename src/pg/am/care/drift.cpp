@@ -1,6 +1,8 @@
 #include "pg/am/care/drift.h"
 
 #include "core/kernels/kernels.h"
+#include "pg/am/storage/model_read.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/am/table/row_source.h"
 
 namespace quantvec::pg {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pg/am/care/compact.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 

@@ -5,6 +5,9 @@
 #include "pg/am/care/drift.h"
 #include "pg/am/list/insert.h"
 #include "pg/am/list/read.h"
+#include "pg/am/storage/locks.h"
+#include "pg/am/storage/model_read.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/debug_point.h"
 #include "pg/subtransaction.h"
 
@@ -22,15 +25,10 @@ constexpr std::uint64_t kMostGrowth = 4;
 // This part of the memory is for the row pointers.
 constexpr std::size_t kPointerShare = 8;
 
-// An index that was trained is trained again when it has grown so much: lists are then three times as
-// long as they should be.
-constexpr double kGrowth = 10;
 // .. when it has shrunk so much: a scan opens lists that are nearly empty,
 constexpr double kShrinkage = 10;
 // .. and when its lists do not fit the data any more, if this part of the rows has changed.
 constexpr double kChanged = 0.2;
-// The mean alone, which is all that a flat list learns, wants about so many rows.
-constexpr double kRowsForMean = 1000;
 
 struct Retraining {
     Relation heap;
@@ -219,20 +217,6 @@ StepRuns RunsOf(Relation index) {
 }
 
 }  // namespace
-
-double TrainingDueAt(Relation index, const MetaPage& meta) {
-    const IndexOptions options = OptionsOf(index);
-    if (!meta.trained)
-        return options.lists > 0 ? Max(kRowsForMean, kLeastSamplesPerList * options.lists)
-                                 : kFlatRows;
-    const auto rows = Max(static_cast<double>(meta.rows_trained), 1.0);
-    // Lists were trained, but there were too few rows for codewords.
-    const double for_words = static_cast<double>(kLeastSamplesPerWord << options.pq_bits);
-    if (static_cast<quant::Kind>(options.quantizer) == quant::Kind::kPq &&
-        meta.quantizer != quant::Kind::kPq && rows < for_words)
-        return for_words;
-    return kGrowth * rows;
-}
 
 Cause CauseOfTraining(Relation index, const MetaPage& meta, const VacuumNotes& notes) {
     const auto rows = static_cast<double>(notes.rows),

@@ -19,6 +19,7 @@
 #pragma once
 
 #include "pg/am/care/notes.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 
@@ -29,9 +30,6 @@ struct Retrained {
 // model: of the index now. budget: bytes. A refusal, and an error but a cancel, become a WARNING.
 Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t budget,
                      BufferAccessStrategy strategy);
-
-// From so many live rows on it is time for the first training, or the next.
-double TrainingDueAt(Relation index, const MetaPage& meta);
 
 // What calls for a training. kDrift: perhaps; it is to be measured, and HasDrifted asked.
 enum class Cause { kNone, kFirst, kGrown, kShrunk, kDrift };

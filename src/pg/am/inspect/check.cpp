@@ -27,8 +27,8 @@
 //                                used the line pointer again: both are looked at again
 #include "pg/am/inspect/check.h"
 
-#include "pg/am/am.h"
-#include "pg/am/storage/pages.h"
+#include "pg/am/inspect/open.h"
+#include "pg/am/storage/locks.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 #include "pg/subtransaction.h"

@@ -3,7 +3,7 @@
 // compares the table's rows with what was met there.
 #pragma once
 
-#include "pg/am/storage/meta.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 

@@ -1,6 +1,8 @@
 // The metapage, and the chains that it names: mean, codebooks, basis, centroids and their codes,
 // directory.
 #include "pg/am/inspect/check.h"
+#include "pg/am/storage/centroid_codes.h"
+#include "pg/am/storage/model_read.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

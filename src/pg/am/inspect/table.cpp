@@ -8,9 +8,11 @@
 // lists only, and distances may round otherwise on another processor); its code there is exact.
 //
 // A row that the snapshot sees keeps its line pointer, so no VACUUM clears its entry while we look.
-#include "pg/am/am.h"
-#include "pg/am/list/append.h"
 #include "pg/am/inspect/check.h"
+#include "pg/am/list/append.h"
+#include "pg/am/list/encode.h"
+#include "pg/am/storage/model_read.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/error.h"
 
 namespace quantvec::pg {

@@ -8,8 +8,9 @@
 // looked, and the list is walked again, or the chain is damaged (GrownSince).
 #include <cmath>
 
-#include "pg/am/am.h"
 #include "pg/am/inspect/check.h"
+#include "pg/am/storage/model_read.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"

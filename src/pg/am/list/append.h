@@ -11,7 +11,7 @@
 // Locks are taken in the order: page of step 1, later scan pages, refine pages, directory.
 #pragma once
 
-#include "pg/am/storage/meta.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 

@@ -1,6 +1,7 @@
 #include "pg/am/list/choose.h"
 
 #include "core/kernels/kernels.h"
+#include "pg/am/storage/model_read.h"
 
 namespace quantvec::pg {
 

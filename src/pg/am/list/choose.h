@@ -2,7 +2,7 @@
 // centroids of those that may come next (core/ivf/centroids.h).
 #pragma once
 
-#include "pg/am/storage/meta.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 

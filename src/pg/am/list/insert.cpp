@@ -4,9 +4,13 @@
 // the row starts over from the directory, or from the metapage.
 #include "pg/am/list/insert.h"
 
-#include "core/kernels/kernels.h"
 #include "pg/am/am.h"
 #include "pg/am/list/choose.h"
+#include "pg/am/list/encode.h"
+#include "pg/am/storage/locks.h"
+#include "pg/am/storage/model_cache.h"
+#include "pg/am/storage/model_read.h"
+#include "pg/am/table/row_pointer.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 
@@ -74,18 +78,6 @@ void LookAgain(RowInserter& inserter, Appended why, MemoryContext context) {
 }
 
 }  // namespace
-
-float NormTerm(const OpclassInfo& opclass, ConstFloatSpan raw) {
-    return opclass.metric == Metric::kInnerProduct
-               ? kernels::Active().ordered_dot(raw.data(), raw.data(), raw.size())
-               : 0.0f;
-}
-
-void EncodeIntoList(const ivf::BlockLayout& layout, float norm_sqr, ConstFloatSpan centroid,
-                    FloatSpan vector, FloatSpan workspace, quant::EncodedRow& row) {
-    for (std::size_t i = 0; i < vector.size(); i++) vector[i] -= centroid[i];
-    layout.quantizer->Encode(layout.spec, vector, centroid, norm_sqr, workspace, row);
-}
 
 void BeginInserts(RowInserter& inserter, Relation index, Model* model) {
     inserter = {};

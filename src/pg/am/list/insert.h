@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pg/am/list/append.h"
+#include "pg/am/storage/model.h"
 
 namespace quantvec::pg {
 

@@ -1,5 +1,6 @@
 #include "pg/am/list/read.h"
 
+#include "pg/am/storage/model.h"
 #include "pg/compat.h"
 #include "pg/error.h"
 

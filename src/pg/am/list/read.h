@@ -6,7 +6,8 @@
 // when the later pages are read.
 #pragma once
 
-#include "pg/am/storage/meta.h"
+#include "core/ivf/directory.h"
+#include "pg/am/storage/pages.h"
 
 namespace quantvec::pg {
 

@@ -2,7 +2,8 @@
 // written anew.
 #pragma once
 
-#include "pg/am/storage/meta.h"
+#include "core/ivf/directory.h"
+#include "pg/am/storage/chain_writer.h"
 
 namespace quantvec::pg {
 

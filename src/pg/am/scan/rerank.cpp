@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "pg/am/scan/state.h"
+#include "pg/am/storage/model.h"
 #include "pg/compat.h"
 
 namespace quantvec::pg {

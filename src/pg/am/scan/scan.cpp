@@ -19,13 +19,16 @@
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
 // left-behind rows could come next are visited again with a wider threshold: a wrong hint costs
 // time, not rows.
-#include "pg/am/scan/state.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/kernels/kernels.h"
+#include "pg/am/am.h"
+#include "pg/am/cost.h"
 #include "pg/am/options.h"
+#include "pg/am/scan/state.h"
+#include "pg/am/storage/model_cache.h"
+#include "pg/am/storage/model_read.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"

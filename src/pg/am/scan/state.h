@@ -5,9 +5,9 @@
 #include "core/ivf/leave.h"
 #include "core/ivf/stream.h"
 #include "core/ivf/topk.h"
-#include "pg/am/am.h"
-#include "pg/am/table/indexed_column.h"
 #include "pg/am/list/choose.h"
+#include "pg/am/storage/model.h"
+#include "pg/am/table/indexed_column.h"
 #include "pg/am/table/toast.h"
 #include "pg/types/known_distance.h"
 

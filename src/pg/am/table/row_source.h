@@ -6,8 +6,8 @@
 #pragma once
 
 #include "core/view.h"
-#include "pg/am/table/indexed_column.h"
 #include "pg/am/opclass.h"
+#include "pg/am/table/indexed_column.h"
 #include "pg/am/table/toast.h"
 
 namespace quantvec::pg {

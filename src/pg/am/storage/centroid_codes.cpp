@@ -1,0 +1,43 @@
+#include "pg/am/storage/centroid_codes.h"
+
+#include "core/kernels/kernels.h"
+
+namespace quantvec::pg {
+
+ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
+    auto* bytes = static_cast<std::uint8_t*>(
+        MemoryContextAllocExtended(CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
+                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    return ivf::CentroidTableAt(bytes, lists, padded_dim);
+}
+
+CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim) {
+    const auto floats = [padded_dim] {
+        return FloatSpan(static_cast<float*>(palloc0(padded_dim * sizeof(float))), padded_dim);
+    };
+    CentroidCoder coder = {};
+    coder.sum = floats();
+    coder.zeros = floats();
+    coder.workspace = floats();
+    coder.code = {static_cast<std::uint8_t*>(palloc(padded_dim / 2)), padded_dim / 2};
+    if (model.meta.metric == Metric::kInnerProduct) {
+        const FloatSpan mean = floats();
+        memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));
+        Turn(model, mean);
+        coder.mean = mean.data();
+    }
+    return coder;
+}
+
+void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,
+                  ConstFloatSpan centroid, float spread) {
+    float bias = -ivf::kSpreadWeight * spread * spread;
+    if (coder.mean) {
+        for (std::size_t j = 0; j < centroid.size(); j++)
+            coder.sum[j] = centroid[j] + coder.mean[j];
+        bias = kernels::Active().ordered_dot(coder.sum.data(), coder.sum.data(), centroid.size());
+    }
+    ivf::PutCentroid(table, i, centroid, bias, coder.zeros, coder.workspace, coder.code);
+}
+
+}  // namespace quantvec::pg

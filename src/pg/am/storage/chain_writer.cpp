@@ -1,0 +1,160 @@
+#include "pg/am/storage/chain_writer.h"
+
+#include "pg/debug_point.h"
+
+namespace quantvec::pg {
+
+namespace {
+
+int CompareBlocks(const void* a, const void* b) {
+    const BlockNumber x = *static_cast<const BlockNumber*>(a),
+                      y = *static_cast<const BlockNumber*>(b);
+    return x < y ? -1 : x > y;
+}
+
+}  // namespace
+
+BlockNumber ExtendRun(const NewPages& to, std::uint32_t count) {
+    const bool shared = !RELATION_IS_LOCAL(to.index) && to.logged;
+    if (shared) LockRelationForExtension(to.index, ExclusiveLock);
+    BlockNumber first = InvalidBlockNumber;
+    for (std::uint32_t i = 0; i < count; i++) {
+        CHECK_FOR_INTERRUPTS();
+        const Buffer buffer = ReadBufferExtended(to.index, to.fork, P_NEW, RBM_NORMAL, nullptr);
+        if (i == 0) first = BufferGetBlockNumber(buffer);
+        ReleaseBuffer(buffer);
+    }
+    if (shared) UnlockRelationForExtension(to.index, ExclusiveLock);
+    if (to.logged) DEBUG_POINT("run_extended");
+    return first;
+}
+
+ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first,
+                         std::uint32_t pages)
+    : to_(to), owner_(owner), first_(first), run_(pages) {
+    contiguous_ = pages;
+    Begin(first, 0);
+}
+
+ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected)
+    : to_(to), owner_(owner), run_(0) {
+    taken_ = static_cast<BlockNumber*>(
+        MemoryContextAllocHuge(CurrentMemoryContext, expected * sizeof(BlockNumber)));
+    while (taken_count_ < expected) taken_[taken_count_++] = Claim();
+    qsort(taken_, taken_count_, sizeof(BlockNumber), CompareBlocks);
+    first_ = taken_[0];
+    while (contiguous_ < taken_count_ && taken_[contiguous_] == first_ + contiguous_) contiguous_++;
+    Begin(first_, 0);
+}
+
+// Takes a page and makes it an empty one of the chain, so that nobody else does.
+BlockNumber ChainWriter::Claim() {
+    CHECK_FOR_INTERRUPTS();
+    LockedPage page = TakePage(to_.index);
+    Change change(to_.index);
+    InitPage(change.Add(page, true), owner_, 0);
+    change.Commit();
+    const BlockNumber number = page.number;
+    UnlockPage(page);
+    DEBUG_POINT("chain_claimed");
+    return number;
+}
+
+BlockNumber ChainWriter::PageAt(std::uint32_t ordinal) {
+    if (run_ > 0) return first_ + ordinal;
+    return ordinal < taken_count_ ? taken_[ordinal] : Claim();
+}
+
+void ChainWriter::Begin(BlockNumber number, std::uint32_t ordinal) {
+    number_ = number;
+    at_ = ivf::kPayloadAt;
+    memset(page_.data, 0, BLCKSZ);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
+    InitPage(bytes, owner_, ordinal);
+    ivf::TailOf(bytes)->head_page = head_page_;
+}
+
+void ChainWriter::Flush() {
+    CHECK_FOR_INTERRUPTS();
+    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
+    ivf::PageTail* tail = ivf::TailOf(bytes);
+    CoverTo(bytes, at_);
+    if (owner_.kind == ivf::PageKind::kMeta || owner_.kind == ivf::PageKind::kModel ||
+        owner_.kind == ivf::PageKind::kCentroid)
+        tail->crc = PayloadCrc(bytes);
+    LockedPage page = LockUnchecked(to_.index, to_.fork, number_, Access::kExclusive);
+    if (to_.logged) {
+        // A free space map that is wrong may have given it away since the file grew.
+        if (!PageIsNew(reinterpret_cast<Page>(page.bytes)) && !IsOwnedBy(to_.index, page, owner_))
+            elog(ERROR, "quantvec: page %u of index \"%s\" was taken by somebody else", number_,
+                 RelationGetRelationName(to_.index));
+        Change change(to_.index);
+        memcpy(change.Add(page, true), bytes, BLCKSZ);
+        change.Commit();
+    } else {
+        memcpy(page.bytes, bytes, BLCKSZ);
+        MarkBufferDirty(page.buffer);
+    }
+    UnlockPage(page);
+    if (to_.logged) DEBUG_POINT("chain_written");
+}
+
+void ChainWriter::NextPage() {
+    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
+    const std::uint32_t ordinal = tail->ordinal + 1;
+    if (run_ > 0 && ordinal == run_) elog(ERROR, "quantvec: a chain was laid out too short");
+    const BlockNumber next = PageAt(ordinal);
+    tail->next = next;
+    if (contiguous_ == ordinal && next == first_ + ordinal) contiguous_++;
+    Flush();
+    Begin(next, ordinal);
+}
+
+void ChainWriter::Write(const void* bytes, std::size_t size) {
+    const auto* from = static_cast<const std::uint8_t*>(bytes);
+    while (size > 0) {
+        if (at_ == ivf::kPayloadEnd) NextPage();
+        const std::size_t n = Min(size, ivf::kPayloadEnd - at_);
+        memcpy(page_.data + at_, from, n);
+        at_ += n;
+        from += n;
+        size -= n;
+        ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->head_page = head_page_;
+    }
+}
+
+// Goes to the next page if `size` bytes have no room on this one.
+void ChainWriter::Fit(std::size_t size) {
+    if (ivf::kPayloadEnd - at_ < size) NextPage();
+}
+
+void ChainWriter::WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors,
+                             ConstByteSpan codes) {
+    Fit(ivf::kPrefixBytes);
+    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
+    if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(at_);
+    head_page_ = number_;
+    Write(prefix, ivf::kPrefixBytes);
+    Fit(factors.size());
+    Write(factors.data(), factors.size());
+    Write(codes.data(), codes.size());
+}
+
+ChainWriter::Place ChainWriter::Here() {
+    if (at_ == ivf::kPayloadEnd) NextPage();
+    return {number_, at_};
+}
+
+void ChainWriter::Close() {
+    const std::uint32_t pages = Max(run_, taken_count_);
+    while (ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->ordinal + 1 < pages)
+        NextPage();
+    Flush();
+}
+
+void LogBuild(Relation index, ForkNumber fork) {
+    if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
+        log_newpage_range(index, fork, 0, RelationGetNumberOfBlocksInFork(index, fork), true);
+}
+
+}  // namespace quantvec::pg

@@ -1,0 +1,68 @@
+#include "pg/am/storage/model.h"
+
+#include "core/kernels/kernels.h"
+#include "core/quant/basis.h"
+#include "core/quant/rotation.h"
+#include "pg/error.h"
+
+namespace quantvec::pg {
+
+EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list) {
+    // The directory is laid out in one run of pages.
+    const ivf::EntrySpot spot = ivf::SpotOfEntry(list, model.meta.entry_bytes);
+    return {model.meta.directory.first + spot.ordinal, spot.offset};
+}
+
+bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t* list) {
+    switch (tail.kind) {
+        case ivf::PageKind::kMeta:
+            return true;
+        case ivf::PageKind::kModel:
+        case ivf::PageKind::kCentroid:
+        case ivf::PageKind::kDirectory:
+            // All parts are of one training.
+            return tail.generation == model.meta.directory.generation;
+        case ivf::PageKind::kScan:
+        case ivf::PageKind::kRefine:
+            // Ids are given out in the order of the lists.
+            *list = tail.owner - model.entries[0].list_id;
+            return *list < model.meta.lists && tail.generation == model.entries[*list].generation;
+    }
+    return false;
+}
+
+const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
+                                const std::uint8_t* page, BlockNumber number, std::size_t i) {
+    const ivf::PageTail& tail = *ivf::TailOf(page);
+    const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
+    if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
+        !ivf::HeadIsSound(*ivf::HeadAt(page + at), tail.owner, tail.generation))
+        ReportCorruption(index, number, "a block head is damaged");
+    return page + at;
+}
+
+void Turn(const Model& model, FloatSpan x) {
+    quant::Rotate({model.signs, quant::RotationBytes(x.size())}, x);
+    if (!model.basis) return;
+    auto* copy = static_cast<float*>(palloc(x.size() * sizeof(float)));
+    memcpy(copy, x.data(), x.size() * sizeof(float));
+    quant::ApplyBasis(model.basis, copy, x.size(), x.data());
+    pfree(copy);
+}
+
+bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
+    const std::size_t dim = model.meta.dim;
+    if (model.meta.metric == Metric::kCosine) {
+        const float norm =
+            __builtin_sqrtf(kernels::Active().ordered_dot(values.data(), values.data(), dim));
+        if (!(norm > 0) || !__builtin_isfinite(norm)) return false;
+        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] / norm - model.mean[i];
+    } else {
+        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] - model.mean[i];
+    }
+    for (std::size_t i = dim; i < out.size(); i++) out[i] = 0;
+    Turn(model, out);
+    return true;
+}
+
+}  // namespace quantvec::pg
