@@ -2,7 +2,7 @@
 //
 //   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below
 //            the threshold become candidates, and for every block a note says what was left behind
-//   refine   candidates of a list, in page order; each better bound lowers the threshold
+//   refine   candidates of a list, in page order; each better bound lowers the threshold (refine.cpp)
 //   rerank   candidates in order of lower bound get their exact distance
 //   leave    a row leaves as soon as nothing that is left in the opened lists can be nearer, and
 //            not too much is expected to be nearer in the others (core/ivf/leave.h): else lists are
@@ -19,6 +19,9 @@
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose
 // left-behind rows could come next are visited again with a wider threshold: a wrong hint costs
 // time, not rows.
+//
+// This file is long because probing, ranking and leaving call each other in a loop: in two files a
+// reader would go back and forth for every row.
 #include <algorithm>
 #include <cmath>
 
@@ -64,13 +67,11 @@ constexpr std::size_t kMostPart = 3;
 // with 8.
 constexpr std::size_t kWarmLists = 4;
 
-// Refine rows that are asked for ahead of the one that is read.
-constexpr std::size_t kRefineAhead = 6;
-
 // So much of a scan page is asked for while the one before it is scored.
 constexpr std::size_t kPrefetchedBytes = 2048;
 
-// Locks a page of a list that was opened. false: it is none any more, and the scan is stale.
+}  // namespace
+
 bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page) {
     if (scan.pages.TryLock(number, owner, page)) return true;
     scan.stale = true;
@@ -80,9 +81,7 @@ bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, Locked
     return false;
 }
 
-// The key that `times` as many rows will probably not exceed as have left, if it goes on rising
-// with each doubling as it did with the last, in the scan's floats. Infinity while too few have
-// left.
+// The key is taken to go on rising with each doubling as it did with the last.
 float LimitOfTimes(const Scan& scan, double times) {
     const auto n = static_cast<std::uint64_t>(scan.counts.returned);
     if (n < kSmallHint) return get_float4_infinity();
@@ -95,130 +94,7 @@ float LimitOfTimes(const Scan& scan, double times) {
     return isnan(limit) ? get_float4_infinity() : limit;
 }
 
-// ---- refine ----
-
-// A page of a refine chain: the how-manieth it is.
-struct RefinePlace {
-    BlockNumber page;
-    std::uint32_t ordinal;
-};
-
-// The page `ordinal` of a refine chain as far as that is known without a look at the pages between
-// it and `from`, which does not lie behind it: by its number in what was laid out in one run, or
-// from earlier looks. kNoPage: it is not.
-BlockNumber GuessRefinePage(const Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
-                            std::uint32_t ordinal) {
-    if (ordinal < entry.refine_contiguous) return entry.refine_first + ordinal;
-    while (from.ordinal < ordinal && from.page != ivf::kNoPage)
-        from = {scan.model->recent.Next(from.page), from.ordinal + 1};
-    return from.page;
-}
-
-// The refine page with this ordinal, share-locked: where it is guessed to be, else by following the
-// chain from `from`. false: the scan is stale.
-bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
-                    std::uint32_t ordinal, LockedPage& page) {
-    const PageOwner owner = RefineOwner(entry);
-    const BlockNumber guess = GuessRefinePage(scan, entry, from, ordinal);
-    if (guess != ivf::kNoPage && guess != from.page && scan.pages.TryLock(guess, owner, page)) {
-        if (page.tail().ordinal == ordinal) return true;
-        UnlockPage(page);
-    }
-    if (!LockListPage(scan, from.page, owner, page)) return false;
-    while (page.tail().ordinal < ordinal && page.tail().next != ivf::kNoPage) {
-        const BlockNumber next = page.tail().next;
-        scan.model->recent.NoteNext(page.number, next);
-        UnlockPage(page);
-        CHECK_FOR_INTERRUPTS();
-        if (!LockListPage(scan, next, owner, page)) return false;
-    }
-    if (page.tail().ordinal != ordinal)
-        ReportCorruption(scan.pages.index, page.number, "a refine page is out of order");
-    return true;
-}
-
-// Where the refine rows of a candidate's block begin.
-RefinePlace RefineStart(const ivf::BlockLayout& layout, const Candidate& c) {
-    return {c.refine_page, static_cast<std::uint32_t>(ivf::RefinePosition(layout, c.block, 0) /
-                                                      ivf::kPayloadBytes)};
-}
-
-// Asks the processor for a candidate's refine row, if its place is known.
-void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
-    const ivf::BlockLayout& layout = scan.model->layout;
-    const ivf::ListEntry& entry = scan.open.items[c.open].entry;
-    const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-    const BlockNumber page =
-        GuessRefinePage(scan, entry, RefineStart(layout, c),
-                        static_cast<std::uint32_t>(begin / ivf::kPayloadBytes));
-    scan.pages.Prefetch(page, ivf::kPayloadAt + begin % ivf::kPayloadBytes,
-                        layout.refine_row_bytes);
-}
-
-// Better estimates and bounds of candidates, which come in the order of the refine chain. Those
-// whose estimate is above `limit`, or whose bound is not below the threshold and what twice as many
-// rows will need, stay as they are, unless `all` are wanted. Ends early if the scan is stale.
-void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false) {
-    const ivf::BlockLayout& layout = scan.model->layout;
-    const std::size_t row_bytes = layout.refine_row_bytes;
-    std::uint8_t* copy = nullptr;
-    LockedPage page;
-    const float twice = all ? get_float4_infinity() : LimitOfTimes(scan, 2);
-    for (std::size_t i = 0; i < size; i++) {
-        Candidate& c = batch[i];
-        if (i + kRefineAhead < size && batch[i + kRefineAhead].estimate <= limit)
-            PrefetchRefineRow(scan, batch[i + kRefineAhead]);
-        if (c.refined ||
-            (!all && (c.estimate > limit || !(c.lower < Min(twice, scan.Threshold())))))
-            continue;
-        const OpenList& open = scan.open.items[c.open];
-        const ivf::ListEntry& entry = open.entry;
-        const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-        auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
-        std::size_t offset = begin % ivf::kPayloadBytes;
-
-        if (!(page.bytes && page.tail().owner == entry.list_id && page.tail().ordinal == ordinal)) {
-            if (page.bytes) UnlockPage(page);
-            if (!LockRefinePage(scan, entry, RefineStart(layout, c), ordinal, page)) break;
-        }
-        const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
-        if (offset + row_bytes > ivf::kPayloadBytes) {
-            // The row straddles pages.
-            if (!copy)
-                copy =
-                    static_cast<std::uint8_t*>(MemoryContextAlloc(scan.query_context, row_bytes));
-            std::size_t done = 0;
-            for (;;) {
-                const std::size_t n = Min(row_bytes - done, ivf::kPayloadBytes - offset);
-                memcpy(copy + done, page.bytes + ivf::kPayloadAt + offset, n);
-                done += n;
-                if (done == row_bytes) break;
-                const RefinePlace next = {page.tail().next, ++ordinal};
-                UnlockPage(page);
-                if (next.page == ivf::kNoPage)
-                    ReportCorruption(scan.pages.index, InvalidBlockNumber,
-                                     "a refine chain ends too early");
-                if (!LockRefinePage(scan, entry, next, ordinal, page)) break;
-                offset = 0;
-            }
-            if (scan.stale) break;
-            row = copy;
-        }
-        const quant::Estimate e =
-            layout.quantizer->Refine(layout.spec, scan.prepared, open.l2sqr, c.sum, row);
-        float lower = e.key - e.error;
-        if (isnan(lower)) lower = -get_float4_infinity();
-        // Both bounds hold: the better one counts.
-        if (lower > c.lower) c.lower = lower;
-        c.estimate = e.key;
-        c.refined = true;
-        scan.counts.refined++;
-        const float upper = e.key + e.error;
-        if (!isnan(upper)) scan.fine_bounds.Push(upper);
-    }
-    if (page.bytes) UnlockPage(page);
-    if (copy) pfree(copy);
-}
+namespace {
 
 // ---- scan ----
 
@@ -302,20 +178,6 @@ void ScanList(Scan& scan, const NearList& near) {
     scan.open.items[open].rows = rows;
     scan.counts.lists++;
     scan.counts.scanned += static_cast<std::int64_t>(rows);
-}
-
-// Refines candidates from number `first` on.
-void RefineFrom(Scan& scan, std::size_t first) {
-    if (scan.model->layout.refine_row_bytes == 0 || scan.stale) return;
-    Candidate* batch = scan.candidates.items + first;
-    const std::size_t size = scan.candidates.size - first;
-    const float infinity = get_float4_infinity();
-    // While too few bounds are known, the likeliest rows go first: their bounds spare others.
-    if (!(scan.fine_bounds.Threshold() < infinity)) {
-        for (std::size_t i = 0; i < size; i++) scan.likeliest.Push(batch[i].estimate);
-        Refine(scan, batch, size, scan.likeliest.Threshold());
-    }
-    if (!scan.stale) Refine(scan, batch, size, infinity);
 }
 
 // Are there lists to be opened, and do the settings allow it?

@@ -1,5 +1,6 @@
-// One index scan: what its steps share. scan.cpp tells the story; rerank.cpp reads the table;
-// leave.cpp asks whether a row may leave before another list is opened.
+// One index scan: what its steps share. scan.cpp tells the story; refine.cpp reads further bits of
+// codes; rerank.cpp reads the table; leave.cpp asks whether a row may leave before another list is
+// opened.
 #pragma once
 
 #include "core/ivf/leave.h"
@@ -195,6 +196,24 @@ inline void PushRanked(Scan& scan, Array<Ranked>& heap, const Ranked& row) {
     heap.Push(scan.query_context) = row;
     ivf::HeapSiftUp(heap.items, heap.size - 1);
 }
+
+// ---- scan.cpp ----
+
+// Locks a page of a list that was opened. false: it is none any more, and the scan is stale.
+bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page);
+// The key that `times` as many rows will probably not exceed as have left, in the scan's floats.
+// Infinity while too few have left.
+float LimitOfTimes(const Scan& scan, double times);
+
+// ---- refine.cpp ----
+
+// Better estimates and bounds for candidates, which come in the order of the refine chain. A
+// candidate stays as it is if its estimate is above `limit`, or if its bound is not below both the
+// threshold and what twice as many rows will need; unless `all` are wanted. Ends early if the scan
+// is stale.
+void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false);
+// Refines candidates from number `first` on.
+void RefineFrom(Scan& scan, std::size_t first);
 
 // ---- leave.cpp ----
 
