@@ -12,7 +12,7 @@
 // like. A row that comes late although its list was open, since its bound failed, leaves at once.
 //
 // Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index
-// anew (README.md): the scan then starts over, with the rows that it has returned known by their
+// anew (care/README.md): the scan then starts over, with the rows that it has returned known by their
 // TIDs.
 //
 // The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen,
