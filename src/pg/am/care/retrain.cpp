@@ -25,9 +25,9 @@ constexpr std::uint64_t kMostGrowth = 4;
 // This part of the memory is for the row pointers.
 constexpr std::size_t kPointerShare = 8;
 
-// .. when it has shrunk so much: a scan opens lists that are nearly empty,
+// An index that has shrunk so much is trained anew: a scan of it opens lists that are nearly empty.
 constexpr double kShrinkage = 10;
-// .. and when its lists do not fit the data any more, if this part of the rows has changed.
+// Whether lists still fit the data is measured once this part of the rows has changed.
 constexpr double kChanged = 0.2;
 
 struct Retraining {
