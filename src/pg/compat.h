@@ -188,8 +188,9 @@ inline IndexScanDesc BeginIndexScan(Relation heap, Relation index, Snapshot snap
 }
 #endif
 
-// Makes the planner take any other path, one that a setting disables too. Version 18 counts disabled
-// nodes before it looks at costs: a disabled scan of the table is one. Before, infinite costs say it.
+// Makes the planner take any other path, one that a setting disables too. Version 18 counts
+// disabled nodes before it looks at costs: a disabled scan of the table is one. Before, infinite
+// costs say it.
 #if PG_VERSION_NUM >= 180000
 inline void DisablePath(IndexPath* path) {
     path->path.disabled_nodes = 2;
@@ -209,7 +210,8 @@ inline bool NextDatum(Tuplesortstate* sort, Datum* datum, bool* isnull) {
 }
 #endif
 
-// Where an index option is kept. Version 18 has a field more, for options that tell "not set" apart.
+// Where an index option is kept. Version 18 has a field more, for options that tell "not set"
+// apart.
 constexpr relopt_parse_elt OptionAt(const char* name, relopt_type type, std::size_t offset) {
     relopt_parse_elt option = {};
     option.optname = name;

@@ -1,3 +1,4 @@
+// The settings that stop or hold a backend at a point, for tests alone.
 #include "pg/debug_point.h"
 
 #ifdef QUANTVEC_DEBUG_POINTS

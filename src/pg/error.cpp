@@ -1,3 +1,4 @@
+// Refusals of values, and damage of an index: each with its SQLSTATE.
 #include "pg/error.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// What a step that failed leaves behind is given back.
 #include "pg/subtransaction.h"
 
 namespace quantvec::pg {

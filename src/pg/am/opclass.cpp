@@ -1,3 +1,4 @@
+// The operator classes: amvalidate, and what the class says of metric and values.
 #include "pg/am/opclass.h"
 
 #include "pg/error.h"

@@ -1,3 +1,4 @@
+// Options of CREATE INDEX and settings: their limits, their texts, their defaults.
 #include "pg/am/options.h"
 
 #include "core/quant/rotation.h"

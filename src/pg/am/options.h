@@ -42,8 +42,8 @@ extern int setting_model_cache_size;   // quantvec.model_cache_size, kB
 
 // Lists that a scan is to probe first, by the setting, or else by the index; 0: neither says.
 int WishedProbes(const IndexOptions& options);
-// Lists that a scan probes first. Where nobody wishes a number it is ceil(3 sqrt(lists)), which gave recall@10 of
-// about .95 or more on the sets of bench/README.md.
+// Lists that a scan probes first. Where nobody wishes a number it is ceil(3 sqrt(lists)), which
+// gave recall@10 of about .95 or more on the sets of bench/README.md.
 int ProbesFor(int wished, int lists);
 // As the option has it; nullptr: there is no such code.
 const char* QuantizerName(quant::Kind kind);

@@ -1,3 +1,4 @@
+// Distances between vectors, by the kernels that this processor has.
 #include "pg/types/distance.h"
 
 #include <cmath>

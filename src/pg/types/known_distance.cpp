@@ -1,3 +1,4 @@
+// The distance that an index scan has just measured, for the executor that asks for it again.
 #include "pg/types/known_distance.h"
 
 #include "pg/types/vector.h"

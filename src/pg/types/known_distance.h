@@ -1,10 +1,10 @@
 // The distance that an index scan has computed for the row it is about to return.
 //
-// The executor computes the ORDER BY expression of every returned row once more, which reads a large
-// vector a second time from its TOAST table. So the scan says here what it knows, and the operator
-// recognises it by the identity of the stored value, the query's bytes and the function. A stored
-// out-of-line value never changes, and its identity cannot be given to another one while the scan's
-// snapshot may still see it; the scan takes its word back before it goes on or ends.
+// The executor computes the ORDER BY expression of every returned row once more, which reads a
+// large vector a second time from its TOAST table. So the scan says here what it knows, and the
+// operator recognises it by the identity of the stored value, the query's bytes and the function. A
+// stored out-of-line value never changes, and its identity cannot be given to another one while the
+// scan's snapshot may still see it; the scan takes its word back before it goes on or ends.
 #pragma once
 
 #include "core/view.h"

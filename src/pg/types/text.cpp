@@ -1,3 +1,4 @@
+// Numbers of a vector, read from text and written as text.
 #include "pg/types/text.h"
 
 #include <algorithm>

@@ -1,9 +1,9 @@
 // How a row of the build finds its list.
 //
 // A batch of rows meets all centroids, a tile at a time. From some thousand lists on, that is most
-// of the work: then lists are in groups, and a row meets the lists of the groups that are nearest to
-// it, so that n lists cost some sqrt(n). Any list is a valid home for a row; the nearest of all is
-// missed now and then.
+// of the work: then lists are in groups, and a row meets the lists of the groups that are nearest
+// to it, so that n lists cost some sqrt(n). Any list is a valid home for a row; the nearest of all
+// is missed now and then.
 #include <cmath>
 
 #include "pg/am/build/build.h"

@@ -5,11 +5,11 @@
 //   3 every row finds its list and is encoded; rows are sorted by list          (encode.cpp)
 //   4 the leader writes pages in their order, and logs all of it once           (write.cpp)
 //
-// How a row finds its list is in assign.cpp. Steps 2 and 3 are done by a team (team.h): leader and workers run the same code on their parts of
-// the table. A serial build is a team of one.
+// How a row finds its list is in assign.cpp. Steps 2 and 3 are done by a team (team.h): leader and
+// workers run the same code on their parts of the table. A serial build is a team of one.
 //
-// Memory: what the team shares, all samples together, and after them all sorts together, stay within
-// maintenance_work_mem.
+// Memory: what the team shares, all samples together, and after them all sorts together, stay
+// within maintenance_work_mem.
 #include "pg/am/build/build.h"
 
 #include "core/quant/pq.h"

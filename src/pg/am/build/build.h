@@ -117,9 +117,10 @@ inline void Phase(const Build& b, int phase) {
     if (Leads(b)) pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, phase);
 }
 
-// build.cpp
-// `dim`: an index in use has its own, which ALTER TABLE may have taken from the column. `budget`: bytes for
-// everything.
+// ---- build.cpp ----
+
+// `dim`: an index in use has its own, which ALTER TABLE may have taken from the column. `budget`:
+// bytes for everything.
 void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim, ForkNumber fork,
                std::size_t budget);
 // Memory of each participant's own, for its steps.
@@ -131,7 +132,8 @@ void ShareMemory(Build& b, std::size_t lists);
 // lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
 
-// assign.cpp
+// ---- assign.cpp ----
+
 // Groups that so many lists are divided into; 0: none.
 std::size_t GroupsFor(std::size_t lists);
 // All participants together: b.tiles from the finished centroids.
@@ -147,7 +149,8 @@ void FindNearest(const Build& b, const float* centroids, std::size_t lists,
 // .. or of the index's. With groups: the nearest in the groups around it.
 void FindLists(const Build& b, ivf::NearestBatch& batch);
 
-// sample.cpp
+// ---- sample.cpp ----
+
 // A participant's sample.
 struct Sample {
     float* rows;          // [capacity, padded], raw at first
@@ -170,11 +173,13 @@ void TakeSample(Build& b, Sample& sample);
 void RotateSample(Build& b, Sample& sample);
 // Gives up rows with other keys.
 void KeepBelow(const Build& b, Sample& sample, std::uint64_t limit);
-// Keys below which parts have as many rows as they want lists, the samples of the team taken together.
+// Keys below which parts have as many rows as they want lists, the samples of the team taken
+// together.
 void FindKeyLimits(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                    std::uint64_t* limits);
 
-// train.cpp
+// ---- train.cpp ----
+
 // Below this many rows one flat list is scanned whole: at 768 dimensions 5,000 one-bit codes are 70
 // pages and about 40 us, less than choosing lists and losing recall would save.
 inline constexpr double kFlatRows = 5000;
@@ -184,8 +189,8 @@ inline constexpr double kLeastSamplesPerList = 8;
 inline constexpr int kPasses = 8;
 // The leader's plan, before there is a team: how many lists and samples, within the budget.
 Decisions PlanTraining(Build& b);
-// Of a plan for an index in use: does the memory suffice for something like what is wished for? If not, how
-// much would?
+// Of a plan for an index in use: does the memory suffice for something like what is wished for? If
+// not, how much would?
 bool IsWorthIt(const Decisions& plan);
 double MegabytesFor(Build& b, const Decisions& plan);
 // Workers that the planner grants and the budget allows, perhaps with a smaller sample.
@@ -194,7 +199,8 @@ void Train(Build& b);
 // From so many live rows on it is time for the first training, or the next.
 double TrainingDueAt(Relation index, const MetaPage& meta);
 
-// codebooks.cpp
+// ---- codebooks.cpp ----
+
 // Rows a codeword in the sample, at best and at least. With fewer the index keeps sq8 codes.
 inline constexpr std::size_t kSamplesPerWord = 100;
 inline constexpr std::size_t kLeastSamplesPerWord = 8;
@@ -204,13 +210,15 @@ bool LearnsBasis(const Build& b);
 // codes that need no training.
 void TrainCodebooks(Build& b, Sample& sample);
 
-// encode.cpp
+// ---- encode.cpp ----
+
 // Scans this participant's part of the table. Afterwards the leader's b.sort gives all rows.
 void EncodeRows(Build& b);
 // Layout of a row in the sort: factors, scan code, refine row.
 quant::EncodedRow RowAt(const ivf::BlockLayout& layout, std::uint8_t* bytes);
 
-// write.cpp
+// ---- write.cpp ----
+
 // Writes everything but the metapage, which is returned.
 MetaPage WriteParts(Build& b);
 void WriteIndex(Build& b);

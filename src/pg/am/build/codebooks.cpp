@@ -117,7 +117,8 @@ void MoveToBasis(Build& b, Sample& sample) {
 }  // namespace
 
 bool LearnsBasis(const Build& b) {
-    // Finding it grows with the cube (1.4 s at 832, 10 s at 1,536), every row and query with the square.
+    // Finding it grows with the cube (1.4 s at 832, 10 s at 1,536), every row and query with the
+    // square.
     constexpr std::size_t kMostDim = 1024;
     return b.layout.spec.kind == quant::Kind::kPq && b.layout.spec.m < b.padded &&
            b.padded <= kMostDim && 2 * b.padded * b.padded * sizeof(float) <= b.budget / 4;

@@ -1,4 +1,5 @@
-// Rows are read from the table, find their lists, are encoded, and sorted by list and heap position.
+// Rows are read from the table, find their lists, are encoded, and sorted by list and heap
+// position.
 //
 // Each participant scans its part of the table and sorts it with its share of maintenance_work_mem;
 // the leader then merges. Rows look for their lists in batches, so that a centroid that is in the

@@ -1,13 +1,14 @@
 // The rows that an index is trained with.
 //
-// Pages and rows have keys (kmeans.h, SampleKey), and those with the smallest keys are the sample. The keys
-// depend on where rows lie in the table, and not on who takes the sample, how many share the work, or whether
-// the rows come from the whole table or from the entries of an index in use; how many rows there is room
-// for does, a little. So an index that VACUUM has trained is much the same as one that is built.
+// Pages and rows have keys (kmeans.h, SampleKey), and those with the smallest keys are the sample.
+// The keys depend on where rows lie in the table, and not on who takes the sample, how many share
+// the work, or whether the rows come from the whole table or from the entries of an index in use;
+// how many rows there is room for does, a little. So an index that VACUUM has trained is much the
+// same as one that is built.
 //
 //   pages  key below a limit            about a fifth more than the sample needs
-//   rows   the smallest keys of those   each participant's from pages of its own, as many as it has room for;
-//                                       the least limit that anybody came to then holds for all
+//   rows   the smallest keys of those   each participant's from pages of its own, as many as it has
+//                                       room for; then the least limit of all holds for all
 #include <algorithm>
 #include <cmath>
 
@@ -40,8 +41,8 @@ std::uint64_t PageLimit(double share) {
     return share >= 1 ? kNoLimit : static_cast<std::uint64_t>(std::ldexp(share, 64));
 }
 
-// Calls back for the rows of this participant's pages among those in the sample; returns how many pages
-// all of them have.
+// Calls back for the rows of this participant's pages among those in the sample; returns how many
+// pages all of them have.
 BlockNumber ScanSampledPages(Build& b, std::uint64_t limit, int me, int team,
                              IndexBuildCallback callback, void* state) {
     const BlockNumber pages = RelationGetNumberOfBlocks(b.heap);
@@ -79,7 +80,8 @@ bool RawRow(const Build& b, ConstFloatSpan values, float* out) {
     return true;
 }
 
-// A sample that is being taken. The one with the largest key goes first, when there is no more room.
+// A sample that is being taken. The one with the largest key goes first, when there is no more
+// room.
 struct Taking {
     Build* build;
     Sample* sample;
@@ -161,9 +163,10 @@ std::uint64_t TakeOwn(Build& b, Sample& sample) {
     return t.limit;
 }
 
-// Says that the index is not trained. Of an empty table nothing is: an index is created before its rows come, as
-// all migrations do, and nobody needs to do anything. Nor when an index is built again (TRUNCATE and the like). And
-// once a transaction: a partitioned table has many such indexes, and ALTER TABLE may create one again.
+// Says that the index is not trained. Of an empty table nothing is: an index is created before its
+// rows come, as all migrations do, and nobody needs to do anything. Nor when an index is built
+// again (TRUNCATE and the like). And once a transaction: a partitioned table has many such indexes,
+// and ALTER TABLE may create one again.
 void TellOfOneList(const Build& b) {
     static TimestampTz told = 0;
     const bool created =
@@ -258,7 +261,8 @@ void FindKeyLimits(Build& b, const Sample& sample, const SamplePart* parts, std:
     std::uint64_t* below = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
     auto* found = static_cast<bool*>(palloc0(count * sizeof(bool)));
     for (std::size_t p = 0; p < count; p++) limits[p] = 0;
-    // Bit by bit, the largest limit with no more rows below it than are wanted. Keys are all different.
+    // Bit by bit, the largest limit with no more rows below it than are wanted. Keys are all
+    // different.
     bool all_found = false;
     for (int bit = 63; bit >= 0 && !all_found; bit--) {
         const std::uint64_t one = std::uint64_t{1} << bit;

@@ -1,3 +1,4 @@
+// The processes that build an index together: started, met at barriers, ended.
 #include "pg/am/build/team.h"
 
 #include <sys/statvfs.h>

@@ -17,8 +17,8 @@ namespace quantvec::pg {
 
 namespace {
 
-// An index that was trained is trained again when it has grown so much: lists are then three times as
-// long as they should be.
+// An index that was trained is trained again when it has grown so much: lists are then three times
+// as long as they should be.
 constexpr double kGrowth = 10;
 // The mean alone, which is all that a flat list learns, wants about so many rows.
 constexpr double kRowsForMean = 1000;
@@ -29,7 +29,8 @@ constexpr double kPagesPerList = 3;
 // ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
 constexpr double kListsPerRootRow = 2;
 
-// k-means: rows a list in the sample, at best. Faiss warns below 39 and takes no more than 256; recall gains nothing measurable beyond about 100 here.
+// k-means: rows a list in the sample, at best. Faiss warns below 39 and takes no more than 256;
+// recall gains nothing measurable beyond about 100 here.
 constexpr double kSamplesPerList = 100;
 // Lists in groups: passes in which samples may go to other groups' lists (twice as many gain half a
 // point of recall and cost twice the training), and the samples that do so together.
@@ -40,8 +41,8 @@ constexpr double kLeastSamples = 100;
 // Rows for the stored mean, which is all that a flat list needs.
 constexpr double kSamplesForMean = 10000;
 
-// A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much of
-// the sample may be given up for the sums of more participants.
+// A team: pages of the table and bytes of maintenance_work_mem for each participant, and how much
+// of the sample may be given up for the sums of more participants.
 constexpr BlockNumber kPagesPerParticipant = 32;
 constexpr std::size_t kBudgetPerParticipant = 8 * 1024 * 1024;
 constexpr double kSampleKept = 0.75;
@@ -128,7 +129,8 @@ void SeedParts(Build& b, const Sample& sample, const SamplePart* parts, std::siz
                float* centroids, std::uint32_t* assignment) {
     auto* limits = static_cast<std::uint64_t*>(palloc(count * sizeof(std::uint64_t)));
     FindKeyLimits(b, sample, parts, count, limits);
-    // A row that the table shows twice, as two versions, leaves a list without a sample: at the mean.
+    // A row that the table shows twice, as two versions, leaves a list without a sample: at the
+    // mean.
     for (std::size_t p = 0; p < count && Leads(b); p++)
         memset(centroids + parts[p].first_list * b.padded, 0,
                parts[p].lists * b.padded * sizeof(float));
@@ -343,8 +345,8 @@ Decisions PlanTraining(Build& b) {
                             errhint("Raise maintenance_work_mem, or make fewer than %d lists.",
                                     b.options.lists)));
     } else {
-        // Fewer lists rather than lists trained on a handful of rows each, and rather than a VACUUM that
-        // fails.
+        // Fewer lists rather than lists trained on a handful of rows each, and rather than a VACUUM
+        // that fails.
         const double fixed = TrainingBytes(b, 1, 0, 0);
         const double list = TrainingBytes(b, 1, kLeastSamplesPerList, 1) - fixed;
         const double most = (TrainingBudget(b) - fixed) / list;

@@ -1,3 +1,4 @@
+// One list gets a new chain without its dead slots (compact.h has the steps).
 #include "pg/am/care/compact.h"
 
 #include "pg/am/storage/model_read.h"
@@ -9,10 +10,11 @@ namespace quantvec::pg {
 
 namespace {
 
-// A list is written anew if so many of its slots are dead, and that gives pages back. After rounds in which a
-// tenth of the rows is replaced, wordnet-384 and fashion-mnist, 20 rounds (bench/churn.py):
+// A list is written anew if so many of its slots are dead, and that gives pages back. After rounds
+// in which a tenth of the rows is replaced, wordnet-384 and fashion-mnist, 20 rounds
+// (bench/churn.py):
 //
-//     dead share  slots dead on average  file, of a fresh one's  VACUUM's WAL a round, MB, with images
+//     dead share  slots dead on average  file, of a fresh one's  WAL of a VACUUM, MB, with images
 //        .15             .056                  1.18                   25 / 25
 //        .10             .040                  1.15                   26 / 29
 //        .07             .014                  1.12                   37 / 39
@@ -73,8 +75,8 @@ ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old, std::uint64_t 
     return fresh;
 }
 
-// One record: the directory names the new chain, and nobody enters the old one, neither at its first page
-// nor at the one where it grows (`growth`, locked).
+// One record: the directory names the new chain, and nobody enters the old one, neither at its
+// first page nor at the one where it grows (`growth`, locked).
 void Flip(Compaction& c, std::uint32_t list, const ivf::ListEntry& old, const ivf::ListEntry& fresh,
           const LockedPage& growth) {
     const bool one_page = growth.number == old.scan_first;

@@ -5,17 +5,22 @@
 //
 //   1 copy    live rows, block by block, into a new chain of the next generation; again what came
 //             meanwhile, until that is little
-//   2 flip    lock the page through which the old chain grows, copy what is left, and in one WAL record
-//             write the directory entry and stamp that page and the first one as deleted
+//   2 flip    lock the page through which the old chain grows, copy what is left, and in one WAL
+//             record write the directory entry and stamp that page and the first one as deleted
 //   3 retire  stamp the other old pages; they are used again when nobody can be reading them
 //
-// Codes move as they are: the centroid stays. An inserter that waits for the page of step 2 finds it
-// deleted, a scan the first page; both read the directory again. A scan that had passed the first page has
-// a snapshot older than every row that went to the new chain, and may go on in the old one as long as it
-// meets no page that is stamped already; then it starts over.
+//   the directory   names the old chain ─────────────────── 2 ──► names the new one
+//   the old chain   takes rows; first and growth page ───── 2 ──► stamped ─────────────► free
+//                   its other pages ─────────────────────── 3 ──────────► stamped ─────► free
+//   the new chain   written (1) ──► the last rows (2) ───────────► takes rows
 //
-// A crash leaves a new chain that nothing names, or an old one: their generation is not the entry's, and
-// the next VACUUM frees them before it makes another of that generation.
+// Codes move as they are: the centroid stays. An inserter that waits for the page of step 2 finds
+// it deleted, a scan the first page; both read the directory again. A scan that had passed the
+// first page has a snapshot older than every row that went to the new chain, and may go on in the
+// old one as long as it meets no page that is stamped already; then it starts over.
+//
+// A crash leaves a new chain that nothing names, or an old one: their generation is not the
+// entry's, and the next VACUUM frees them before it makes another of that generation.
 #pragma once
 
 #include "pg/am/list/append.h"

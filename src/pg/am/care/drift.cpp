@@ -1,3 +1,4 @@
+// The sample of live rows, and their distance to the centers of their lists.
 #include "pg/am/care/drift.h"
 
 #include "core/kernels/kernels.h"

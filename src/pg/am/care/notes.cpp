@@ -1,3 +1,4 @@
+// The notes are read from the metapage and written behind it.
 #include "pg/am/care/notes.h"
 
 namespace quantvec::pg {

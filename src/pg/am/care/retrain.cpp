@@ -1,3 +1,4 @@
+// An index in use is trained anew (retrain.h has the steps), and what calls for that.
 #include "pg/am/care/retrain.h"
 
 #include "core/quant/pq.h"
@@ -15,12 +16,13 @@ namespace quantvec::pg {
 
 namespace {
 
-// Rows that are moved while inserters wait: few, or, when so many rounds did not get there, some (a tenth of a
-// second with 5,000 lists of 64 dimensions; autovacuum is cancelled when somebody waits for a second).
+// Rows that are moved while inserters wait: few, or, when so many rounds did not get there, some (a
+// tenth of a second with 5,000 lists of 64 dimensions; autovacuum is cancelled when somebody waits
+// for a second).
 constexpr std::uint64_t kFewRows = 200, kSomeRows = 1000;
 constexpr int kRounds = 8;
-// Writers who are faster than one process that moves their rows are followed until the index has so many times
-// the rows it was trained with; then its lists would be too few anyway.
+// Writers who are faster than one process that moves their rows are followed until the index has so
+// many times the rows it was trained with; then its lists would be too few anyway.
 constexpr std::uint64_t kMostGrowth = 4;
 // This part of the memory is for the row pointers.
 constexpr std::size_t kPointerShare = 8;
@@ -49,8 +51,8 @@ void ReadOn(Retraining& t, std::uint32_t list, bool hurry, Take take) {
     t.read[list] = reader.position();
 }
 
-// Puts rows that came since into the new lists; returns how many. In a hurry without VACUUM's delays, in which
-// more would come.
+// Puts rows that came since into the new lists; returns how many. In a hurry without VACUUM's
+// delays, in which more would come.
 std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, bool hurry,
                       bool seal) {
     std::uint64_t moved = 0;
@@ -100,8 +102,8 @@ Progress ProgressNow() {
     return now;
 }
 
-// Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view has no
-// phase for what an access method does.
+// Shows the training as the build that it is, in pg_stat_progress_create_index: VACUUM's own view
+// has no phase for what an access method does.
 void ShowAsBuild(Relation heap, Relation index) {
     pgstat_progress_start_command(PROGRESS_COMMAND_CREATE_INDEX, RelationGetRelid(heap));
     pgstat_progress_update_param(PROGRESS_CREATEIDX_INDEX_OID, RelationGetRelid(index));

@@ -1,13 +1,13 @@
 // ambulkdelete and amvacuumcleanup.
 //
-// Bulk delete clears the live bits of dead rows, and nothing moves meanwhile: all that moves rows is in
-// cleanup, and the lock that VACUUM has on the table keeps a second one out.
+// Bulk delete clears the live bits of dead rows, and nothing moves meanwhile: all that moves rows
+// is in cleanup, and the lock that VACUUM has on the table keeps a second one out.
 //
 //   0 nothing, if nothing has happened since the last VACUUM                     (notes.h)
 //   1 walk all pages by number: what does each list have, and which pages does nothing name
-//   2 train the index, if it never was, or anew, if it has grown by ten, shrunk to a tenth, or its lists do
-//     not fit the rows any more                                                  (retrain.h, drift.h, notes.h)
-//     else give lists with many dead slots new chains                           (compact.h)
+//   2 train the index, if it never was, or if it has grown by ten, shrunk to a tenth, or its lists
+//     do not fit the rows any more (retrain.h, drift.h); else give lists with many dead slots new
+//     chains (compact.h)
 //   3 tell the directory how many rows its lists have, where that has changed by an eighth
 //   4 pages that nobody can be reading any more go to the free space map
 //
@@ -65,9 +65,9 @@ void TellCleanup(BulkDelete& v) {
     WriteNotes(v.info->index, notes);
 }
 
-// Clears the live bits of dead rows of a page, which is locked in share mode, and exclusively only if there is
-// something to clear. In between rows may come, behind those that were looked at; none may go, nor the page.
-// Leaves it locked.
+// Clears the live bits of dead rows of a page, which is locked in share mode, and exclusively only
+// if there is something to clear. In between rows may come, behind those that were looked at; none
+// may go, nor the page. Leaves it locked.
 void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
     const ivf::BlockLayout& layout = v.model->layout;
     const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
@@ -96,7 +96,8 @@ void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
 
 // ---- cleanup ----
 
-// Is this VACUUM (VERBOSE)? The server tells an access method no more than the statement that is running does.
+// Is this VACUUM (VERBOSE)? The server tells an access method no more than the statement that is
+// running does.
 bool IsVerbose() {
     if (!ActivePortal || !ActivePortal->stmts) return false;
     const Node* statement = linitial_node(PlannedStmt, ActivePortal->stmts)->utilityStmt;
@@ -142,8 +143,8 @@ void CountPage(CleanUpState& c, const LockedPage& page, std::uint32_t list) {
     }
 }
 
-// Walks all pages by number: counts what the lists have, and retires what nothing names: pages of chains
-// and models that were given up, or never came into use. Returns the live rows.
+// Walks all pages by number: counts what the lists have, and retires what nothing names: pages of
+// chains and models that were given up, or never came into use. Returns the live rows.
 double Survey(CleanUpState& c) {
     Relation index = c.info->index;
     c.model = AcquireModel(index, CurrentMemoryContext, true);
@@ -187,7 +188,8 @@ bool IsFarOff(std::uint64_t noted, std::uint64_t live) {
     return 8 * difference > noted;
 }
 
-// Tells the directory how many rows lists have, where it is far off: one record a page of the directory.
+// Tells the directory how many rows lists have, where it is far off: one record a page of the
+// directory.
 void NoteRows(CleanUpState& c) {
     const std::uint32_t lists = c.model->meta.lists;
     const std::uint32_t entry_bytes = c.model->meta.entry_bytes;
@@ -220,8 +222,8 @@ void NoteRows(CleanUpState& c) {
     }
 }
 
-// Gives lists new chains; false: none wants one. As with training, what fails, for want of space perhaps, is a
-// WARNING.
+// Gives lists new chains; false: none wants one. As with training, what fails, for want of space
+// perhaps, is a WARNING.
 bool CompactLists(CleanUpState& c) {
     const TimestampTz begin = GetCurrentTimestamp();
     Compaction compaction;
@@ -286,8 +288,8 @@ std::uint64_t GenerationsOf(const Model& model) {
     return generations;
 }
 
-// Slots of a list that were taken so far, by the end of its chain alone. false: it is not as it should be, which is
-// for others to say.
+// Slots of a list that were taken so far, by the end of its chain alone. false: it is not as it
+// should be, which is for others to say.
 bool CountSlots(const IndexVacuumInfo* info, const Model& model, const ivf::ListEntry& entry,
                 std::uint64_t* slots) {
     BlockNumber at = entry.scan_last;
@@ -320,7 +322,8 @@ bool CountSlots(const IndexVacuumInfo* info, const Model& model, const ivf::List
     }
 }
 
-// Has nothing happened to the index since a VACUUM that left nothing to be done? Two pages a list tell it.
+// Has nothing happened to the index since a VACUUM that left nothing to be done? Two pages a list
+// tell it.
 bool NothingIsNew(IndexVacuumInfo* info) {
     Relation index = info->index;
     Model* model = AcquireModel(index, CurrentMemoryContext, true);

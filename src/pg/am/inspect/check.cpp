@@ -1,8 +1,8 @@
 // quantvec_check(): proves that an index is sound, or names the first damage.
 //
-//   1 lock table and index: inserts and scans go on, VACUUM waits before it moves lists (LockMoves). On a
-//     standby its replay does not: a list that has got another chain since is walked again, and the whole
-//     index if it was trained
+//   1 lock table and index: inserts and scans go on, VACUUM waits before it moves lists
+//     (LockMoves). On a standby its replay does not: a list that has got another chain since is
+//     walked again, and the whole index if it was trained
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
 //   3 the metapage, the model and the directory's pages, once                     (model.cpp)
@@ -16,13 +16,14 @@
 //
 // What may look odd beside other sessions, and is not damage:
 //
-//   pages that no chain has      free ones; what a crash left of a chain that was to be, or of one that
-//                                was given up; an extension under way: counted
+//   pages that no chain has      free ones; what a crash left of a chain that was to be, or of one
+//                                that was given up; an extension under way: counted
 //   a chain that ends in pages   made for a row that is not published yet, or never was
 //   without blocks
 //   anything in slots not used   garbage until the slot is published
-//   a chain, a block that grew   what was published after the snapshot is not looked for; a block that
-//   between two looks            contradicts the page before makes us look there again (walk.cpp)
+//   a chain, a block that grew   what was published after the snapshot is not looked for; a block
+//   between two looks            that contradicts the page before makes us look there again
+//                                (walk.cpp)
 //   two live slots for one row   VACUUM cleared the first after the walk had passed, and the table
 //                                used the line pointer again: both are looked at again
 #include "pg/am/inspect/check.h"
@@ -66,8 +67,8 @@ Snapshot TakeSnapshot(const Check& c) {
 }
 
 // Shows the check in pg_stat_progress_create_index, whose phases of index validation are those of a
-// check: an extension has no view of its own. `command` is NULL there. An ERROR ends it. Within a command that
-// shows its own progress, COPY perhaps, nothing is shown.
+// check: an extension has no view of its own. `command` is NULL there. An ERROR ends it. Within a
+// command that shows its own progress, COPY perhaps, nothing is shown.
 void BeginProgress(Check& c) {
     c.shows = MyBEEntry->st_progress_command == PROGRESS_COMMAND_INVALID;
     if (!c.shows) return;

@@ -77,7 +77,8 @@ void CheckModel(Check& c);
 
 // walk.cpp
 
-// Copies the page with this ordinal of a chain, and checks its frame. `from`: the page that names it.
+// Copies the page with this ordinal of a chain, and checks its frame. `from`: the page that names
+// it.
 void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_t ordinal,
               BlockNumber from, PageCopy& page);
 // What is used must lie before pd_lower: the next WAL record drops the rest.

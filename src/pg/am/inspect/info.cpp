@@ -18,8 +18,9 @@ struct PageCounts {
     std::int64_t meta, model, directory, scan, refine, free;
 };
 
-// Free pages that are worth a word: this part of the file, and a megabyte. Churn leaves an eighth free. Those that
-// a training in place leaves (about half, more if the new codes are smaller) do not count: new rows will fill them.
+// Free pages that are worth a word: this part of the file, and a megabyte. Churn leaves an eighth
+// free. Those that a training in place leaves (about half, more if the new codes are smaller) do
+// not count: new rows will fill them.
 constexpr double kMuchFree = 1.0 / 3;
 constexpr double kSomeFree = 128;
 
@@ -163,8 +164,8 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
     return nullptr;
 }
 
-// What is told is of all rows, so it is for who may read all of them: as pg_stats, it is not for who is
-// subject to row security policies.
+// What is told is of all rows, so it is for who may read all of them: as pg_stats, it is not for
+// who is subject to row security policies.
 void PermitReader(Oid, Oid table) {
     const AclResult allowed = pg_class_aclcheck(table, GetUserId(), ACL_SELECT);
     if (allowed != ACLCHECK_OK)

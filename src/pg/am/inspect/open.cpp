@@ -1,3 +1,4 @@
+// An index is opened for a look: rights first, then locks, then what may be looked at.
 #include "pg/am/inspect/open.h"
 
 namespace quantvec::pg {

@@ -5,9 +5,9 @@
 
 namespace quantvec::pg {
 
-// An index and its table, share-locked: the table first, as all commands lock. Everything that is not a
-// quantvec index within reach, built to its end, is refused. `permit` is an ERROR for who may not look; it
-// is asked before anything is locked, and waited for.
+// An index and its table, share-locked: the table first, as all commands lock. Everything that is
+// not a quantvec index within reach, built to its end, is refused. `permit` is an ERROR for who may
+// not look; it is asked before anything is locked, and waited for.
 struct OpenedIndex {
     Relation index;
     Relation table;

@@ -26,8 +26,9 @@ int ComparePointers(const void* a, const void* b) {
     return x < y ? -1 : x > y;
 }
 
-// Two live slots were met for one row. A live slot that is cleared never comes back: if the first is
-// live after the second was, they were live together. Otherwise VACUUM has been there in between.
+// Two live slots were met for one row. A live slot that is cleared never comes back: if the first
+// is live after the second was, they were live together. Otherwise VACUUM has been there in
+// between.
 void CheckTwice(Check& c, const SeenRow& a, const SeenRow& b) {
     const SlotPlace first = FindLiveSlot(c, a.list, a.pointer);
     if (first.page == InvalidBlockNumber) return;
@@ -128,8 +129,8 @@ void CheckTable(Check& c, Snapshot snapshot) {
     w.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
     w.centroid = static_cast<float*>(palloc(padded * sizeof(float)));
     w.row = AllocateRow(c.model->layout);
-    // As CREATE INDEX CONCURRENTLY reads: rows of one snapshot, each under the line pointer that its
-    // HOT chain begins with, predicates and expressions applied.
+    // As CREATE INDEX CONCURRENTLY reads: rows of one snapshot, each under the line pointer that
+    // its HOT chain begins with, predicates and expressions applied.
     IndexInfo* info = BuildIndexInfo(c.index);
     info->ii_Concurrent = true;
     TableScanDesc scan = table_beginscan_strat(c.table, snapshot, 0, nullptr, true, false);

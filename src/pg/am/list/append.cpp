@@ -1,3 +1,4 @@
+// The next free slot of a list is found, filled and published (append.h has the steps).
 #include "pg/am/list/append.h"
 
 #include "pg/debug_point.h"

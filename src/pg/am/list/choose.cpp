@@ -1,3 +1,4 @@
+// The order of lists from the codes of their centroids, refined where two are close.
 #include "pg/am/list/choose.h"
 
 #include "core/kernels/kernels.h"
@@ -16,7 +17,8 @@ void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, 
     near.x = x;
     near.scratch = {};
     if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
-    // A learned basis is no random rotation: errors point where data do, and only the hard bound holds.
+    // A learned basis is no random rotation: errors point where data do, and only the hard bound
+    // holds.
     if (model.basis) epsilon = static_cast<float>(x.size());
     near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
     near.order.Begin(model.coarse, near.query, by == ListsBy::kPromising, expected,

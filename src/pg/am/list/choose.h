@@ -24,8 +24,8 @@ struct NearLists {
 // kPromising: that less the list's bias.
 enum class ListsBy { kNearest, kPromising };
 
-// x [padded_dim] is transformed and stays the caller's. Takes memory from the current context, which is to
-// be emptied by the caller. `expected`: so many lists will probably be taken.
+// x [padded_dim] is transformed and stays the caller's. Takes memory from the current context,
+// which is to be emptied by the caller. `expected`: so many lists will probably be taken.
 void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
                ListsBy by, std::size_t expected);
 

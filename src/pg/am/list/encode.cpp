@@ -1,3 +1,4 @@
+// The residual of a row to its centroid becomes codes and factors.
 #include "pg/am/list/encode.h"
 
 #include "core/kernels/kernels.h"

@@ -1,7 +1,7 @@
 // aminsert: transform, choose the list, encode, all before any lock; then append.h.
 //
-// VACUUM may have given the list another chain since this backend looked, or the index a new model: then
-// the row starts over from the directory, or from the metapage.
+// VACUUM may have given the list another chain since this backend looked, or the index a new model:
+// then the row starts over from the directory, or from the metapage.
 #include "pg/am/list/insert.h"
 
 #include "pg/am/am.h"
@@ -36,8 +36,8 @@ InsertState* StateOf(Relation index, IndexInfo* info) {
     return state;
 }
 
-// The nearest list, the first of several: what measuring all would find. false: the index has another
-// model by now.
+// The nearest list, the first of several: what measuring all would find. false: the index has
+// another model by now.
 bool NearestList(Relation index, Model& model, ConstFloatSpan vector, std::uint32_t* list) {
     *list = 0;
     if (model.meta.lists == 1) return true;
@@ -66,7 +66,8 @@ void LookAgain(RowInserter& inserter, Appended why, MemoryContext context) {
         const ivf::ListEntry before = model.entries[inserter.list];
         if (RefreshEntries(index, model)) {
             const ivf::ListEntry& now = model.entries[inserter.list];
-            // The chain is the same all the time, and the page would be no better once more: this says why.
+            // The chain is the same all the time, and the page would be no better once more: this
+            // says why.
             if (now.generation == before.generation && inserter.stale_page != InvalidBlockNumber) {
                 LockedPage page =
                     LockPage(index, inserter.stale_page, Access::kShare, ScanOwner(now));

@@ -1,5 +1,5 @@
-// One encoded row after the other into an index in use: for INSERT, and for rows that came while the
-// index was trained anew.
+// One encoded row after the other into an index in use: for INSERT, and for rows that came while
+// the index was trained anew.
 #pragma once
 
 #include "pg/am/list/append.h"
@@ -18,8 +18,8 @@ struct RowInserter {
 };
 // Room for one row, in the current context; with every model anew.
 void BeginInserts(RowInserter& inserter, Relation index, Model* model);
-// Chooses the nearest list, encodes the row and appends it. What cannot be indexed is done at once. May
-// take memory from the current context. REQUIRES: raw has the index's dimensions.
+// Chooses the nearest list, encodes the row and appends it. What cannot be indexed is done at once.
+// May take memory from the current context. REQUIRES: raw has the index's dimensions.
 Appended InsertRow(RowInserter& inserter, ConstFloatSpan raw, ivf::RowPointer pointer);
 
 }  // namespace quantvec::pg

@@ -1,3 +1,4 @@
+// Blocks of a list are copied page by page, while others write to the list.
 #include "pg/am/list/read.h"
 
 #include "pg/am/storage/model.h"

@@ -1,3 +1,4 @@
+// Blocks are filled with rows and written; pages of a list are counted ahead.
 #include "pg/am/list/write.h"
 
 namespace quantvec::pg {

@@ -18,9 +18,9 @@ struct RefinePlace {
     std::uint32_t ordinal;
 };
 
-// Guesses which page has this ordinal, without a look at the pages between. REQUIRES: `from` does not
-// lie behind it. Pages that were laid out in one run follow each other; of others, earlier looks may
-// have noted the next one. kNoPage: unknown.
+// Guesses which page has this ordinal, without a look at the pages between. REQUIRES: `from` does
+// not lie behind it. Pages that were laid out in one run follow each other; of others, earlier
+// looks may have noted the next one. kNoPage: unknown.
 BlockNumber GuessRefinePage(const Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
                             std::uint32_t ordinal) {
     if (ordinal < entry.refine_contiguous) return entry.refine_first + ordinal;

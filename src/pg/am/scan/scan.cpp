@@ -2,7 +2,7 @@
 //
 //   probe    open the nearest lists; score their blocks in place; rows whose lower bound is below
 //            the threshold become candidates, and for every block a note says what was left behind
-//   refine   candidates of a list, in page order; each better bound lowers the threshold (refine.cpp)
+//   refine   candidates of a list, in page order; each better bound lowers the threshold
 //   rerank   candidates in order of lower bound get their exact distance
 //   leave    a row leaves as soon as nothing that is left in the opened lists can be nearer, and
 //            not too much is expected to be nearer in the others (core/ivf/leave.h): else lists are
@@ -12,8 +12,8 @@
 // like. A row that comes late although its list was open, since its bound failed, leaves at once.
 //
 // Pages may go to something else between two looks, when VACUUM rewrites a list or trains the index
-// anew (care/README.md): the scan then starts over, with the rows that it has returned known by their
-// TIDs.
+// anew (care/README.md): the scan then starts over, with the rows that it has returned known by
+// their TIDs.
 //
 // The access method never knows LIMIT. The threshold is the hint-th smallest upper bound seen,
 // where the hint is only a guess of how many rows will be wanted. If more are, blocks whose

@@ -1,3 +1,4 @@
+// Each centroid becomes a row of the coarse table: one bit and four bits a dimension.
 #include "pg/am/storage/centroid_codes.h"
 
 #include "core/kernels/kernels.h"

@@ -1,3 +1,4 @@
+// A chain is written page by page, into a run of pages or into whatever is free.
 #include "pg/am/storage/chain_writer.h"
 
 #include "pg/debug_point.h"

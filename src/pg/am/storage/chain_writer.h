@@ -1,5 +1,5 @@
-// Whole chains of pages, written from their beginning: for a build, and for lists and models that are
-// written anew.
+// Whole chains of pages, written from their beginning: for a build, and for lists and models that
+// are written anew.
 #pragma once
 
 #include "pg/am/storage/pages.h"
@@ -7,8 +7,8 @@
 namespace quantvec::pg {
 
 // How a chain's pages get into the index. Not logged: by LogBuild in the end, into an index that
-// nobody else can see yet. Logged: each by a WAL record of its own, once it is full; until something
-// names the chain, nobody reads it, and a crash leaves pages that the next VACUUM frees.
+// nobody else can see yet. Logged: each by a WAL record of its own, once it is full; until
+// something names the chain, nobody reads it, and a crash leaves pages that the next VACUUM frees.
 struct NewPages {
     Relation index;
     ForkNumber fork;
@@ -18,14 +18,14 @@ struct NewPages {
 // `count` new pages, one after the other on disk, still all zeros. Returns the first.
 BlockNumber ExtendRun(const NewPages& to, std::uint32_t count);
 
-// Writes a chain from its beginning, page by page. Holds no lock between two calls, so that it can be
-// cancelled.
+// Writes a chain from its beginning, page by page. Holds no lock between two calls, so that it can
+// be cancelled.
 class ChainWriter {
   public:
     // Into a run of pages ..
     ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first, std::uint32_t pages);
-    // .. or, logged, into whatever TakePage gives: `expected` pages are taken at once, from the current
-    // context's memory, so that they have a chance to follow each other on disk.
+    // .. or, logged, into whatever TakePage gives: `expected` pages are taken at once, from the
+    // current context's memory, so that they have a chance to follow each other on disk.
     ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected);
 
     // Bytes that go on in the following pages where they must.
@@ -38,7 +38,8 @@ class ChainWriter {
         std::size_t offset;
     };
     Place Here();
-    // Nothing is written for good before. Pages that were laid out or taken and not reached stay empty.
+    // Nothing is written for good before. Pages that were laid out or taken and not reached stay
+    // empty.
     void Close();
 
     BlockNumber first() const { return first_; }

@@ -1,11 +1,12 @@
+// Heavyweight locks on parts of an index that nothing else locks.
 #include "pg/am/storage/locks.h"
 
 namespace quantvec::pg {
 
 namespace {
 
-// Locks on parts of the index that are none for anybody else: the deadlock detector sees them, as it does not
-// see page locks.
+// Locks on parts of the index that are none for anybody else: the deadlock detector sees them, as
+// it does not see page locks.
 constexpr std::uint16_t kSwitchPart = 1;
 constexpr std::uint16_t kMovesPart = 2;
 

@@ -1,3 +1,4 @@
+// The metapage is read, and refused if it is damaged or of a newer version.
 #include "pg/am/storage/meta.h"
 
 #include "core/quant/rotation.h"

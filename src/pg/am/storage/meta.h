@@ -43,8 +43,8 @@ enum class RotationKind : std::uint8_t {
     kHadamard4Basis = 2,  // then a learned basis (quant/basis.h)
 };
 
-// The payload of page 0, with what VACUUM notes behind it (care/notes.h). It changes when the index is trained anew, as a
-// whole; its page has a checksum.
+// The payload of page 0, with what VACUUM notes behind it (care/notes.h). It changes when the index
+// is trained anew, as a whole; its page has a checksum.
 struct MetaPage {
     std::uint32_t magic;
     std::uint32_t meta_bytes;    // size of this struct when it was written; what it lacks is zero
@@ -90,8 +90,8 @@ inline constexpr std::size_t kLeastMetaBytes = offsetof(MetaPage, error_spread);
 // Dimensions of the indexed column or expression as they are declared; -1: they are not.
 int DeclaredDim(Relation index);
 
-// Reads and checks the metapage. `writing`: the caller is going to change the index. `checksum`: that
-// is compared too, which takes longer than the rest.
+// Reads and checks the metapage. `writing`: the caller is going to change the index. `checksum`:
+// that is compared too, which takes longer than the rest.
 MetaPage ReadMeta(Relation index, bool writing = false, bool checksum = false);
 
 // Does the index still have the model of this metapage?

@@ -1,3 +1,4 @@
+// What follows from a model alone: where things lie, and how a vector becomes one of its space.
 #include "pg/am/storage/model.h"
 
 #include "core/kernels/kernels.h"

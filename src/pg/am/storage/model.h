@@ -45,12 +45,12 @@ struct EntryPlace {
 };
 EntryPlace PlaceOfEntry(const Model& model, std::uint32_t list);
 
-// Does the model lead to a page with this tail? Of a scan or refine page, `list` gets the number of its
-// list. Entries are as of RefreshEntries.
+// Does the model lead to a page with this tail? Of a scan or refine page, `list` gets the number of
+// its list. Entries are as of RefreshEntries.
 bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t* list);
 
-// Block number i of those that begin on a scan page, which was found to be its list's; a head that is not
-// sound is an ERROR.
+// Block number i of those that begin on a scan page, which was found to be its list's; a head that
+// is not sound is an ERROR.
 const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
                                 const std::uint8_t* page, BlockNumber number, std::size_t i);
 

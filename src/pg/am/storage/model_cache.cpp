@@ -1,3 +1,4 @@
+// Models are kept for as long as they are used, and a few that are not.
 #include "pg/am/storage/model_cache.h"
 
 #include "pg/am/options.h"
@@ -21,8 +22,9 @@ std::size_t BytesOf(const Model& model) {
     return MemoryContextMemAllocated(model.context, true);
 }
 
-// Frees models that nobody uses: those that are outdated, and the least recently used beyond the setting.
-// The one that was used last stays whatever its size, so that a session with one index reads it once.
+// Frees models that nobody uses: those that are outdated, and the least recently used beyond the
+// setting. The one that was used last stays whatever its size, so that a session with one index
+// reads it once.
 void Prune() {
     const std::size_t limit = static_cast<std::size_t>(setting_model_cache_size) * 1024;
     std::size_t bytes = 0, count = 0;
@@ -48,17 +50,18 @@ void Prune() {
     }
 }
 
-// The server says that what it knows of a relation (InvalidOid: of all) has changed. Whether an index was
-// dropped, has another file or was only analyzed is not known here, where catalogs cannot be read: its model
-// goes, at once or when it is released. An index that is still there costs a reading of its model.
+// The server says that what it knows of a relation (InvalidOid: of all) has changed. Whether an
+// index was dropped, has another file or was only analyzed is not known here, where catalogs cannot
+// be read: its model goes, at once or when it is released. An index that is still there costs a
+// reading of its model.
 void ForgetModel(Datum, Oid relation) {
     for (Model* model = cache; model; model = model->next)
         if (!OidIsValid(relation) || model->relation == relation) model->outdated = true;
     Prune();
 }
 
-// Models are freed here and not when one is loaded: a query over many partitions then finds those that were
-// kept, instead of freeing each just before it is needed.
+// Models are freed here and not when one is loaded: a query over many partitions then finds those
+// that were kept, instead of freeing each just before it is needed.
 void ReleaseModel(void* arg) {
     static_cast<Model*>(arg)->references--;
     Prune();

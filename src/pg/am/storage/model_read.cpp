@@ -1,3 +1,4 @@
+// The parts of a model are read from their chains, and checked.
 #include "pg/am/storage/model_read.h"
 
 #include <cmath>
@@ -16,12 +17,13 @@ namespace {
 constexpr std::size_t kKeptCentroidBytes = 8 * 1024 * 1024;
 
 // Inner product: the order does not depend on the length of the query, but the bounds do. A query
-// shorter than the rows makes them loose (their share of <q, r> falls), one that is longer by 1e5 or
-// more drowns them in the rounding of ||q - c||^2; in between they are tightest.
+// shorter than the rows makes them loose: their share of <q, r> falls. A query that is longer by
+// 1e5 or more drowns them in the rounding of ||q - c||^2. In between they are tightest.
 constexpr double kQueryNorm = 30;
 
-// Reads `size` bytes from the payloads of a part's chain. When VACUUM gives the index a new model, pages
-// of the old one may go to something else at any time: then the reader is stale, and gives zeros.
+// Reads `size` bytes from the payloads of a part's chain. When VACUUM gives the index a new model,
+// pages of the old one may go to something else at any time: then the reader is stale, and gives
+// zeros.
 struct PartReader {
     Relation index;
     const MetaPage* meta;
@@ -33,7 +35,8 @@ struct PartReader {
     std::size_t at = ivf::kPayloadEnd;
     PGAlignedBlock copy;
 
-    // Goes to a position in a part that was laid out in one run of pages. Only before the first Read.
+    // Goes to a position in a part that was laid out in one run of pages. Only before the first
+    // Read.
     void Seek(std::size_t position) {
         ordinal = static_cast<std::uint32_t>(position / ivf::kPayloadBytes);
         next += ordinal;

@@ -1,3 +1,4 @@
+// A page is pinned, locked, compared with its owner, taken, initialised, changed.
 #include "pg/am/storage/pages.h"
 
 #include "pg/compat.h"

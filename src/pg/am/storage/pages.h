@@ -1,5 +1,5 @@
-// Pages of an index: pin, lock, take, change with WAL. This folder alone calls the buffer manager and
-// WAL; most of it goes through this file.
+// Pages of an index: pin, lock, take, change with WAL. This folder alone calls the buffer manager
+// and WAL; most of it goes through this file.
 //
 // Readers hold one page at a time, share-locked, and no pin between two calls of the AM. Who holds
 // more than one page, and in which order, is in README.md here.
@@ -29,8 +29,8 @@ struct PageOwner {
     std::uint64_t generation;
 };
 
-// Pins, locks and checks a page. false, and nothing is locked: it belongs to something else by now, so
-// whoever named it is out of date (or damaged, if it still does after another look).
+// Pins, locks and checks a page. false, and nothing is locked: it belongs to something else by now,
+// so whoever named it is out of date (or damaged, if it still does after another look).
 bool TryLockPage(Relation index, BlockNumber number, Access access, const PageOwner& owner,
                  LockedPage& page, BufferAccessStrategy strategy = nullptr);
 // The same where nothing else may be: damage is an ERROR that names index and block.
@@ -44,8 +44,8 @@ void UnlockPage(LockedPage& page);
 bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page,
                  BufferAccessStrategy strategy = nullptr);
 
-// A page for anything: one that the free space map knows, or a new one. (If the map is wrong, somebody may
-// still be on the way to a page that was given up: he finds out by TryLockPage.) It is
+// A page for anything: one that the free space map knows, or a new one. (If the map is wrong,
+// somebody may still be on the way to a page that was given up: he finds out by TryLockPage.) It is
 // locked exclusively, and what it holds has to be overwritten whole before it is unlocked.
 LockedPage TakePage(Relation index);
 

@@ -1,3 +1,4 @@
+// A page is pinned where it was met last, without a look-up.
 #include "pg/am/storage/recent_pages.h"
 
 #include "pg/compat.h"

@@ -5,9 +5,10 @@
 
 namespace quantvec::pg {
 
-// Where a backend last met the pages of an index in shared buffers, and what came behind them in their
-// chains. To pin a page there spares the look-up in the buffer table, which was half of what a pin costs; to
-// know the next page spares a lock of the one before it. What is no longer right costs a comparison.
+// Where a backend last met the pages of an index in shared buffers, and what came behind them in
+// their chains. To pin a page there spares the look-up in the buffer table, which was half of what
+// a pin costs; to know the next page spares a lock of the one before it. What is no longer right
+// costs a comparison.
 class RecentPages {
   public:
     Buffer Pin(Relation index, BlockNumber number, MemoryContext context);

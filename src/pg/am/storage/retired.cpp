@@ -1,3 +1,4 @@
+// Pages are stamped, wait for the snapshots of others, and become free.
 #include "pg/am/storage/retired.h"
 
 namespace quantvec::pg {

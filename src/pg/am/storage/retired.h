@@ -5,9 +5,9 @@
 
 namespace quantvec::pg {
 
-// Pages on their way from a chain that was given up to the free space map. They may be used again once
-// every snapshot of this database that was there when they were given up is gone: until then a scan
-// may still be on its way through the chain. (One on a standby finds out: TryLockPage.)
+// Pages on their way from a chain that was given up to the free space map. They may be used again
+// once every snapshot of this database that was there when they were given up is gone: until then a
+// scan may still be on its way through the chain. (One on a standby finds out: TryLockPage.)
 class Retired {
   public:
     void Begin(Relation index, MemoryContext context);

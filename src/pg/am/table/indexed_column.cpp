@@ -1,3 +1,4 @@
+// The value of a column, or of an expression.
 #include "pg/am/table/indexed_column.h"
 
 namespace quantvec::pg {

@@ -1,3 +1,4 @@
+// Rows are read in the table's order by the pointers of the index's entries.
 #include "pg/am/table/row_source.h"
 
 #include "pg/compat.h"
@@ -51,9 +52,10 @@ bool ReadVersion(RowReader& r, ConstFloatSpan* vector) {
 
 }  // namespace
 
-// The last version counts that did not come to nothing: versions of a HOT chain that is older than the
-// index may have other values, which the index does not hold, and an aborted update left nothing that
-// counts. If that version is there no more in full, no snapshot sees it, nor any before it.
+// The last version counts that did not come to nothing: versions of a HOT chain that is older than
+// the index may have other values, which the index does not hold, and an aborted update left
+// nothing that counts. If that version is there no more in full, no snapshot sees it, nor any
+// before it.
 bool ReadRow(RowReader& r, std::uint64_t pointer, ConstFloatSpan* vector) {
     MemoryContextReset(r.row_context);
     ResetColumn(r.column);

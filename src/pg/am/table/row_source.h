@@ -1,8 +1,8 @@
-// The rows of an index in use, read from the table by the row pointers of its entries: what training in
-// place samples and encodes.
+// The rows of an index in use, read from the table by the row pointers of its entries: what
+// training in place samples and encodes.
 //
-// Entries are carried over whoever sees their rows: an old snapshot may need one that is dead for all
-// others. A row of which nothing is left to be read is one that no snapshot sees any more.
+// Entries are carried over whoever sees their rows: an old snapshot may need one that is dead for
+// all others. A row of which nothing is left to be read is one that no snapshot sees any more.
 #pragma once
 
 #include "core/view.h"
@@ -24,8 +24,8 @@ struct RowReader {
 };
 // Takes memory from the current context.
 void BeginReading(RowReader& reader, Relation heap, Relation index);
-// The vector of a row, valid until the next call; false: no snapshot sees the row any more. pointer: block
-// number << 16 | offset number.
+// The vector of a row, valid until the next call. false: no snapshot sees the row any more.
+// pointer: block number << 16 | offset number.
 bool ReadRow(RowReader& reader, std::uint64_t pointer, ConstFloatSpan* vector);
 void EndReading(RowReader& reader);
 

@@ -1,3 +1,4 @@
+// The chunks of one value after the other, through an index scan that stays open.
 #include "pg/am/table/toast.h"
 
 #include "pg/compat.h"

@@ -2,8 +2,8 @@
 //
 // The server's own way opens the TOAST table and its index, begins a scan and allocates for every
 // single value; that is most of what reranking a row costs from about 500 dimensions on. Here they
-// stay open for as long as the scan of our index lasts, and one buffer is filled again and again. No
-// pin is held between two calls of ReleaseToast.
+// stay open for as long as the scan of our index lasts, and one buffer is filled again and again.
+// No pin is held between two calls of ReleaseToast.
 #pragma once
 
 #include "pg/pg.h"
@@ -34,8 +34,8 @@ void OpenToast(ToastReader& reader);
 // value by.
 const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id);
 
-// false: the datum is out of line in that table, and some of it is gone: only of a row that no snapshot
-// sees any more.
+// false: the datum is out of line in that table, and some of it is gone: only of a row that no
+// snapshot sees any more.
 bool ToastIsThere(ToastReader& reader, Datum datum);
 
 // Lets go of pins, and of everything.
