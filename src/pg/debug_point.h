@@ -1,7 +1,7 @@
 // Points where tests stop the server or hold it: between WAL records, and before locks. Nothing at
 // all but in a build with QUANTVEC_DEBUG_POINTS (make points).
 //
-//   quantvec.debug_crash_at = 'name' or 'name:n'   the n-th time that this session passes the point,
+//   quantvec.debug_crash_at = 'name' or 'name:n'   the n-th time that a session passes the point,
 //                                                  WAL is flushed and the process is killed
 //   quantvec.debug_pause_at = 'name'               waits while somebody holds advisory lock 7301
 //

@@ -97,7 +97,7 @@ void TakeVector(Waiting& w, ConstFloatSpan raw, std::uint64_t pointer) {
     w.size++;
 }
 
-void TakeRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, void* arg) {
+void CollectRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, void* arg) {
     Waiting& w = *static_cast<Waiting*>(arg);
     Build& b = *w.build;
     w.counted++;
@@ -205,7 +205,7 @@ void EncodeRows(Build& b) {
     } else {
         TableScanDesc scan = b.team.scan ? BeginParallelScan(b.heap, b.team.scan) : nullptr;
         b.heap_tuples[me] =
-            table_index_build_scan(b.heap, b.index, b.info, true, Leads(b), TakeRow, &w, scan);
+            table_index_build_scan(b.heap, b.index, b.info, true, Leads(b), CollectRow, &w, scan);
     }
     EncodeWaiting(b, w);
     b.broken_hot_chain[me] = b.info->ii_BrokenHotChain;

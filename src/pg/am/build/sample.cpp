@@ -94,7 +94,7 @@ struct Taking {
     }
 };
 
-void TakeRow(Taking& t, std::uint64_t key, ConstFloatSpan values) {
+void SampleRow(Taking& t, std::uint64_t key, ConstFloatSpan values) {
     Sample& s = *t.sample;
     const bool full = s.size == s.capacity;
     const std::size_t at = full ? t.largest[0] : s.size;
@@ -122,7 +122,7 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
     const std::uint64_t key = ivf::SampleKey(PointerNumber(*tid));
     if (isnull[0] || !IsWanted(t, key)) return;
     MemoryContext old = MemoryContextSwitchTo(t.build->row_context);
-    TakeRow(t, key, t.build->opclass->values(values[0]));
+    SampleRow(t, key, t.build->opclass->values(values[0]));
     MemoryContextSwitchTo(old);
     MemoryContextReset(t.build->row_context);
 }
@@ -137,7 +137,7 @@ void TakeSourceRows(Taking& t, RowSource& rows, std::uint64_t limit) {
             continue;
         VacuumDelay();
         ConstFloatSpan values;
-        if (ReadRow(rows.reader, pointer, &values)) TakeRow(t, key, values);
+        if (ReadRow(rows.reader, pointer, &values)) SampleRow(t, key, values);
     }
 }
 

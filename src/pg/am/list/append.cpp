@@ -18,7 +18,7 @@ struct Appender {
 
     // Links a new page behind `last` (locked, the last of its chain) and notes it in the directory.
     void Extend(LockedPage& last, const PageOwner& owner, std::uint32_t head_page) {
-        LockedPage fresh = TakePage(index);
+        LockedPage fresh = AllocatePage(index);
         const bool listed = list.place.page != InvalidBlockNumber;
         LockedPage directory;
         if (listed)

@@ -6,7 +6,7 @@
 
 namespace quantvec::pg {
 
-// ||value||^2 for inner product, as EncodeIntoList wants it; 0 for other metrics. `raw` is the value
+// ||raw||^2 for inner product, as EncodeIntoList wants it; 0 for other metrics. `raw` is the value
 // as it was given.
 float NormTerm(const OpclassInfo& opclass, ConstFloatSpan raw);
 // Encodes a row for the list with this centroid. `vector` [padded_dim] is the transformed row and

@@ -24,7 +24,7 @@ CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim) {
     if (model.meta.metric == Metric::kInnerProduct) {
         const FloatSpan mean = floats();
         memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));
-        Turn(model, mean);
+        ToCodeSpace(model, mean);
         coder.mean = mean.data();
     }
     return coder;

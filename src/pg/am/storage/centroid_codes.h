@@ -14,7 +14,7 @@ struct CentroidCoder {
     FloatSpan sum, zeros, workspace;
     ByteSpan code;
 };
-// The model needs metric, dim, mean and what Turn needs.
+// The model needs metric, dim, mean and what ToCodeSpace needs.
 CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim);
 // spread: of the list's rows (ivf::ListEntry).
 void CodeCentroid(CentroidCoder& coder, ivf::CentroidTable& table, std::size_t i,

@@ -51,7 +51,7 @@ ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32
 // Takes a page and makes it an empty one of the chain, so that nobody else does.
 BlockNumber ChainWriter::Claim() {
     CHECK_FOR_INTERRUPTS();
-    LockedPage page = TakePage(to_.index);
+    LockedPage page = AllocatePage(to_.index);
     Change change(to_.index);
     InitPage(change.Add(page, true), owner_, 0);
     change.Commit();

@@ -24,7 +24,7 @@ class ChainWriter {
   public:
     // Into a run of pages ..
     ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber first, std::uint32_t pages);
-    // .. or, logged, into whatever TakePage gives: `expected` pages are taken at once, from the
+    // .. or, logged, into whatever AllocatePage gives: `expected` pages are taken at once, from the
     // current context's memory, so that they have a chance to follow each other on disk.
     ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected);
 

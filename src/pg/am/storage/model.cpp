@@ -42,7 +42,7 @@ const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
     return page + at;
 }
 
-void Turn(const Model& model, FloatSpan x) {
+void ToCodeSpace(const Model& model, FloatSpan x) {
     quant::Rotate({model.signs, quant::RotationBytes(x.size())}, x);
     if (!model.basis) return;
     auto* copy = static_cast<float*>(palloc(x.size() * sizeof(float)));
@@ -62,7 +62,7 @@ bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
         for (std::size_t i = 0; i < dim; i++) out[i] = values[i] - model.mean[i];
     }
     for (std::size_t i = dim; i < out.size(); i++) out[i] = 0;
-    Turn(model, out);
+    ToCodeSpace(model, out);
     return true;
 }
 

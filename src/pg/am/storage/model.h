@@ -61,8 +61,9 @@ inline PageOwner RefineOwner(const ivf::ListEntry& e) {
     return {ivf::PageKind::kRefine, e.list_id, e.generation};
 }
 
-// Turns a centred vector [padded_dim] into the space of the codes.
-void Turn(const Model& model, FloatSpan x);
+// Brings a centred vector [padded_dim] into the space of the codes: the rotation, and a basis that
+// was learned.
+void ToCodeSpace(const Model& model, FloatSpan x);
 
 // The rotated, centred form of a vector [padded_dim]. For cosine it is brought to unit length
 // first: false if it has none (zero, or beyond the float range).

@@ -82,7 +82,7 @@ bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page,
     return true;
 }
 
-LockedPage TakePage(Relation index) {
+LockedPage AllocatePage(Relation index) {
     LockedPage page;
     for (;;) {
         page.number = GetFreeIndexPage(index);

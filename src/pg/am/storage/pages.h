@@ -47,7 +47,7 @@ bool LockAnyPage(Relation index, BlockNumber number, LockedPage& page,
 // A page for anything: one that the free space map knows, or a new one. (If the map is wrong,
 // somebody may still be on the way to a page that was given up: he finds out by TryLockPage.) It is
 // locked exclusively, and what it holds has to be overwritten whole before it is unlocked.
-LockedPage TakePage(Relation index);
+LockedPage AllocatePage(Relation index);
 
 // Makes an empty page: header, tail, pd_lower at the payload.
 void InitPage(std::uint8_t* bytes, const PageOwner& owner, std::uint32_t ordinal);
