@@ -1,10 +1,10 @@
 // A step whose failure must not end the whole: it runs in a subtransaction, as an exception block
 // of PL/pgSQL.
 //
-// Before version 17 parallel mode, in which a VACUUM with parallel workers is, allows no
-// subtransaction. There a step that runs nothing but code of ours gets a resource owner of its own:
-// locks, pins, files and catalog references are all that such code has to give back, and memory,
-// which the caller drops.
+// A VACUUM with parallel workers is in parallel mode, and before version 17 that mode allows no
+// subtransaction. There a step gets a resource owner of its own, if it runs nothing but code of
+// ours: such code has locks, pins, files and catalog references to give back, and memory, which the
+// caller drops.
 #pragma once
 
 #include "pg/compat.h"

@@ -24,7 +24,7 @@ struct IndexOptions {
 
 // The options of an index, defaults filled in.
 IndexOptions OptionsOf(Relation index);
-// The code that they ask for, of vectors with so many dimensions; pq without codebooks.
+// The code that they ask for, for vectors of `dim` dimensions; pq without codebooks.
 quant::Spec SpecOf(const IndexOptions& options, std::size_t dim);
 // amoptions.
 bytea* AmOptions(Datum reloptions, bool validate);

@@ -128,13 +128,13 @@ void AllocateOwn(Build& b, MemoryContext context);
 // After the team has started.
 void ShareMemory(Build& b, std::size_t lists);
 
-// Bytes of the team's memory for so many participants and lists; with `base`, also where all of it
-// lies.
+// Bytes of the team's memory for `team` participants and `lists` lists. With `base`, also sets
+// where all of it lies.
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base);
 
 // ---- assign.cpp ----
 
-// Groups that so many lists are divided into; 0: none.
+// Groups for this many lists; 0: the lists are in no groups.
 std::size_t GroupsFor(std::size_t lists);
 // All participants together: b.tiles from the finished centroids.
 void PackLists(Build& b);
@@ -196,7 +196,7 @@ double MegabytesFor(Build& b, const Decisions& plan);
 // Workers that the planner grants and the budget allows, perhaps with a smaller sample.
 int AffordableWorkers(Build& b, Decisions& plan);
 void Train(Build& b);
-// From so many live rows on it is time for the first training, or the next.
+// The number of live rows from which on it is time for the first training, or for the next.
 double TrainingDueAt(Relation index, const MetaPage& meta);
 
 // ---- codebooks.cpp ----

@@ -17,16 +17,16 @@ namespace quantvec::pg {
 
 namespace {
 
-// An index that was trained is trained again when it has grown so much: lists are then three times
-// as long as they should be.
+// An index is trained again when its rows have become this many times as many: lists are then three
+// times as long as they should be.
 constexpr double kGrowth = 10;
-// The mean alone, which is all that a flat list learns, wants about so many rows.
+// Rows for a first training without lists: a flat list learns the mean alone.
 constexpr double kRowsForMean = 1000;
 
-// Default lists are at least so many scan pages long, so that the half-empty last page of each
-// chain and the pins for short chains cost little ...
+// Scan pages of a list, at least, where the number of lists is the default: the half-empty last
+// page of each chain and the pins for short chains then cost little.
 constexpr double kPagesPerList = 3;
-// ... and there are at most 2 sqrt(rows) of them, because every query meets every centroid.
+// And there are at most 2 sqrt(rows) lists, because every query meets every centroid.
 constexpr double kListsPerRootRow = 2;
 
 // k-means: rows a list in the sample, at best. Faiss warns below 39 and takes no more than 256;
@@ -174,10 +174,9 @@ std::uint64_t TakeSamples(const Build& b, ivf::KMeans& km, bool whole, std::size
     return changed;
 }
 
-// Passes over all parts, in which a sample meets the centroids of its part only; or, with `all`,
-// over that part alone, which has the whole sample and all lists, and whose centroids move by parts
-// nevertheless. Leaves in `assignment` the list of each sample, counted within its part, as of the
-// last pass.
+// Passes over all parts: a sample meets the centroids of its part only. With `all`, passes over
+// that one part, which has the whole sample and all lists; its centroids still move part by part.
+// Leaves in `assignment` the list of each sample as of the last pass, counted within its part.
 void RunPasses(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                const SamplePart* all, int passes, float* centroids, std::uint32_t* assignment) {
     const int me = b.team.me;

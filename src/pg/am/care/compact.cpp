@@ -10,9 +10,8 @@ namespace quantvec::pg {
 
 namespace {
 
-// A list is written anew if so many of its slots are dead, and that gives pages back. After rounds
-// in which a tenth of the rows is replaced, wordnet-384 and fashion-mnist, 20 rounds
-// (bench/churn.py):
+// A list is written anew if this share of its slots is dead, and if that gives pages back. After 20
+// rounds of replacing a tenth of the rows, wordnet-384 and fashion-mnist (bench/churn.py):
 //
 //     dead share  slots dead on average  file, of a fresh one's  WAL of a VACUUM, MB, with images
 //        .15             .056                  1.18                   25 / 25
@@ -20,10 +19,10 @@ namespace {
 //        .07             .014                  1.12                   37 / 39
 //
 constexpr double kDeadShare = 0.10;
-// It is, too, if it has so many times the pages that its rows need.
+// A list is also written anew if it has this many times the pages that its rows need.
 constexpr double kPagesTooMany = 1.5;
 
-// Rows that are copied while inserters wait, as a rule; and how often it is tried to get there.
+// At most this many rows are copied while inserters wait, unless this many rounds leave more.
 constexpr std::size_t kFewRows = 64;
 constexpr int kRounds = 8;
 

@@ -16,18 +16,19 @@ namespace quantvec::pg {
 
 namespace {
 
-// Rows that are moved while inserters wait: few, or, when so many rounds did not get there, some (a
-// tenth of a second with 5,000 lists of 64 dimensions; autovacuum is cancelled when somebody waits
-// for a second).
+// Rows that are moved while inserters wait: few; or some, when kRounds rounds left more than few.
+// Some take a tenth of a second with 5,000 lists of 64 dimensions. (Autovacuum is cancelled when
+// somebody waits for a second.)
 constexpr std::uint64_t kFewRows = 200, kSomeRows = 1000;
 constexpr int kRounds = 8;
-// Writers who are faster than one process that moves their rows are followed until the index has so
-// many times the rows it was trained with; then its lists would be too few anyway.
+// Writers may be faster than the one process that moves their rows. They are followed until the
+// index has this many times the rows that it was trained with: then its lists are too few anyway.
 constexpr std::uint64_t kMostGrowth = 4;
 // This part of the memory is for the row pointers.
 constexpr std::size_t kPointerShare = 8;
 
-// An index that has shrunk so much is trained anew: a scan of it opens lists that are nearly empty.
+// An index whose rows have become fewer by this factor is trained anew: a scan of it opens lists
+// that are nearly empty.
 constexpr double kShrinkage = 10;
 // Whether lists still fit the data is measured once this part of the rows has changed.
 constexpr double kChanged = 0.2;
@@ -51,8 +52,8 @@ void ReadOn(Retraining& t, std::uint32_t list, bool hurry, Take take) {
     t.read[list] = reader.position();
 }
 
-// Puts rows that came since into the new lists; returns how many. In a hurry without VACUUM's
-// delays, in which more would come.
+// Puts rows that came since into the new lists; returns how many. hurry: without VACUUM's delays,
+// since more rows would come during each of them.
 std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, bool hurry,
                       bool seal) {
     std::uint64_t moved = 0;

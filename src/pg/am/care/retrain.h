@@ -41,7 +41,7 @@ Retrained TryRetrain(Relation heap, Relation index, Model& model, std::size_t bu
 enum class Cause { kNone, kFirst, kGrown, kShrunk, kDrift };
 Cause CauseOfTraining(Relation index, const MetaPage& meta, const VacuumNotes& notes);
 bool HasDrifted(const VacuumNotes& notes, double drift);
-// Notes that `rows` are live now, of which others were removed since.
+// Notes that `rows` are live now, and that `removed` others have gone since.
 void CountChanges(VacuumNotes& notes, std::uint64_t rows, std::uint64_t removed);
 // An index that was trained on fewer rows, or has fewer, is not trained anew because it has shrunk
 // or drifted: a build of it takes a second.

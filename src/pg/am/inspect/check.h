@@ -85,7 +85,8 @@ void CopyPage(Check& c, BlockNumber number, const PageOwner& owner, std::uint32_
 void CheckCovered(const Check& c, const PageCopy& page, std::size_t end);
 // Walks the lists and then all pages by number, and leaves the live slots of this round in c.rows.
 void WalkPages(Check& c);
-// Where list number `list` has a live slot for a row; `skip`: so many of them are passed over.
+// Where list number `list` has a live slot for a row; the first `skip` of such slots are passed
+// over.
 struct SlotPlace {
     BlockNumber page;  // InvalidBlockNumber: nowhere
     std::size_t at;    // offset of the block's head

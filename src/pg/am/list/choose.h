@@ -20,12 +20,12 @@ struct NearLists {
     ivf::ListOrder order;
 };
 
-// What lists are in the order of. kNearest: ||x - centroid||^2, as for a row that wants a list.
-// kPromising: that less the list's bias.
+// How lists are ordered. kNearest: by ||x - centroid||^2, as for a row that wants a list.
+// kPromising: by that less the list's bias.
 enum class ListsBy { kNearest, kPromising };
 
-// x [padded_dim] is transformed and stays the caller's. Takes memory from the current context,
-// which is to be emptied by the caller. `expected`: so many lists will probably be taken.
+// x [padded_dim] is transformed and stays the caller's. Memory comes from the current context, and
+// the caller empties that. `expected`: the number of lists that will probably be taken.
 void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
                ListsBy by, std::size_t expected);
 

@@ -43,8 +43,8 @@ ScanCounts last_scan = {};
 
 namespace {
 
-// Rows wanted when nothing is known, and the most that a hint is believed: bounds are kept in a
-// heap of that size.
+// Rows that are wanted when nothing is known, and the largest hint that is believed: bounds are
+// kept in a heap of the hint's size.
 constexpr std::size_t kSmallHint = 10;
 constexpr std::size_t kLargeHint = 100000;
 
@@ -52,22 +52,21 @@ constexpr std::size_t kLargeHint = 100000;
 constexpr std::size_t kRerankStep = 4;
 constexpr int kRerankBatch = 128;
 
-// A scan that is deep in the table asks for this part of the rows that it knows at once: each page
-// of index and table is then looked at for several rows. It may read as much in vain.
+// A scan that is deep in the table reranks many rows at once: this part of the rows that it knows.
+// Each page of index and table is then looked at for several rows. As many may be read in vain.
 constexpr std::size_t kDeepPart = 4;
-// Once it is likely to be asked for such a part of the rows that it has scanned, it reads all the
+// A scan that is likely to be asked for this part of the rows that it has scanned reads all the
 // others from the table at once, page by page and without a look at further bits. Rows that are
 // likely: the plan's LIMIT, and beyond that twice as many as have been found. wordnet-384, ms for
 // the first 8,000 rows and for all 116,691, when all are read once the rows found are a twelfth of
 // those scanned: 77 and 278; a sixth: 44 and 287; a third: 36 and 312.
 constexpr std::size_t kMostPart = 3;
 
-// The candidates of so many lists are collected before the first are refined: by then the threshold
-// is nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328
-// with 8.
+// Lists whose candidates are collected before the first are refined: by then the threshold is
+// nearly where it ends. wordnet-384, 40 probes, rows refined: 422 with 1, 351 with 4, 328 with 8.
 constexpr std::size_t kWarmLists = 4;
 
-// So much of a scan page is asked for while the one before it is scored.
+// Bytes of a scan page that are asked for while the page before it is scored.
 constexpr std::size_t kPrefetchedBytes = 2048;
 
 }  // namespace
@@ -531,7 +530,7 @@ bool FindRanked(IndexScanDesc desc, Scan& scan) {
     return false;
 }
 
-// quantvec.rerank_candidates: the next so many rows in order of estimate get their exact keys.
+// The next rows in order of estimate get their exact keys: quantvec.rerank_candidates of them.
 void RerankNext(IndexScanDesc desc, Scan& scan) {
     auto* batch = static_cast<FoundRow*>(
         MemoryContextAllocHuge(scan.query_context, scan.two_stage * sizeof(FoundRow)));
@@ -545,9 +544,9 @@ void RerankNext(IndexScanDesc desc, Scan& scan) {
     pfree(batch);
 }
 
-// The same for the two-stage search, at the head of `second`. As many rows as are wanted leave from
-// the first batch, if it holds so many: its best. From there on a row waits until no estimate that
-// is left is below its key.
+// The same for the two-stage search, at the head of `second`. If the first batch holds as many rows
+// as are wanted, its best leave. From there on a row waits until no estimate that is left is below
+// its key.
 bool FindSecond(IndexScanDesc desc, Scan& scan) {
     while (!scan.stale) {
         const auto returned = static_cast<std::size_t>(scan.counts.returned);

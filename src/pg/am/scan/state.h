@@ -168,7 +168,7 @@ struct Scan {
     ivf::SmallestK exact_keys;
     ivf::SmallestK likeliest;     // estimates from the scan layer
     Array<Candidate> candidates;  // heap by lower bound, once heaped
-    std::size_t heaped;           // the first so many candidates are a heap
+    std::size_t heaped;           // candidates that are a heap, from the first on
     Array<Ranked> ranked;         // heap by key, exact unless rows are ranked by estimate
     std::size_t two_stage;        // quantvec.rerank_candidates, 0 where nothing is to be reranked
     Array<FoundRow> batch;        // that is reranked next

@@ -19,13 +19,13 @@ struct Model {
     const float* basis;         // [padded_dim, padded_dim] what follows the rotation, or nullptr
     ivf::CentroidTable coarse;  // the centroids as codes
     float* centroids;           // [lists, padded_dim] those that were wanted (CentroidOf); nullptr:
-                                // of so many lists none is kept
+                                // none is kept, since all would take too much memory
     bool* centroid_known;       // [lists]
     double query_norm;          // inner product: length that a query is brought to; 0: as it is
     ivf::ListEntry* entries;    // [lists], in the order of the centroids
     std::uint32_t* tails;       // [lists] last scan page known to this backend
     RecentPages recent;         // of the scan and refine pages
-    int warm_batches;           // so many more batches of rows are not asked for ahead
+    int warm_batches;           // batches of rows, from now on, that are not asked for ahead
     double rows_taken;          // by the last finished scan of this backend; < 0: none
 
     // The cache's own.

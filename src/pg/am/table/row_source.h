@@ -2,7 +2,7 @@
 // training in place samples and encodes.
 //
 // Entries are carried over whoever sees their rows: an old snapshot may need one that is dead for
-// all others. A row of which nothing is left to be read is one that no snapshot sees any more.
+// all others. If nothing is left of a row, no snapshot sees it any more.
 #pragma once
 
 #include "core/view.h"
