@@ -5,11 +5,11 @@
 //     walked again, and the whole index if it was trained
 //   2 a snapshot, if the table is to be compared: it comes before the walk, so that every row it
 //     sees had its entry when the walk began
-//   3 the metapage, the model and the directory's pages, once                     (model.cpp)
-//     all lists: their chains, every block; then all pages by number              (walk.cpp)
-//   4 no row has two entries                                                      (table.cpp)
+//   3 the metapage, the model and the directory's pages, once                     (check_model.cpp)
+//     all lists: their chains, every block; then all pages by number              (check_walk.cpp)
+//   4 no row has two entries                                                      (check_table.cpp)
 //   5 every row that the snapshot sees has one, and its code is what encoding it anew with the
-//     stored model gives, byte for byte                                           (table.cpp)
+//     stored model gives, byte for byte                                           (check_table.cpp)
 //
 // Memory: 16 bytes a row, within maintenance_work_mem; if that is too little, 3 to 5 are repeated
 // for one part of the table after the other.
@@ -23,7 +23,7 @@
 //   anything in slots not used   garbage until the slot is published
 //   a chain, a block that grew   what was published after the snapshot is not looked for; a block
 //   between two looks            that contradicts the page before makes us look there again
-//                                (walk.cpp)
+//                                (check_walk.cpp)
 //   two live slots for one row   VACUUM cleared the first after the walk had passed, and the table
 //                                used the line pointer again: both are looked at again
 #include "pg/am/inspect/check.h"

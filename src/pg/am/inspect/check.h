@@ -1,5 +1,5 @@
-// What the files of quantvec_check share: check.cpp opens the index and goes round, model.cpp
-// looks at metapage, model and directory, walk.cpp walks lists and blocks, table.cpp
+// What the files of quantvec_check share: check.cpp opens the index and goes round, check_model.cpp
+// looks at metapage, model and directory, check_walk.cpp walks lists and blocks, check_table.cpp
 // compares the table's rows with what was met there.
 #pragma once
 
@@ -70,12 +70,12 @@ struct PageCopy {
     }
 };
 
-// model.cpp
+// check_model.cpp
 
 // Checks the metapage and the chains that it names, then loads the model.
 void CheckModel(Check& c);
 
-// walk.cpp
+// check_walk.cpp
 
 // Copies the page with this ordinal of a chain, and checks its frame. `from`: the page that names
 // it.
@@ -96,7 +96,7 @@ SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std:
 // Is the slot still live?
 bool StillLive(Check& c, std::uint32_t list, const SlotPlace& place);
 
-// table.cpp
+// check_table.cpp
 
 // What a slot holds of a row, as one number: factors, code, refine row. Any change of up to 32
 // adjacent bits changes it.

@@ -153,9 +153,4 @@ void ChainWriter::Close() {
     Flush();
 }
 
-void LogBuild(Relation index, ForkNumber fork) {
-    if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
-        log_newpage_range(index, fork, 0, RelationGetNumberOfBlocksInFork(index, fork), true);
-}
-
 }  // namespace quantvec::pg

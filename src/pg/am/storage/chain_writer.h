@@ -68,7 +68,4 @@ class ChainWriter {
     PGAlignedBlock page_;
 };
 
-// WAL for everything built, when the relation needs it (always for an init fork).
-void LogBuild(Relation index, ForkNumber fork);
-
 }  // namespace quantvec::pg

@@ -1,4 +1,4 @@
-// The models that a backend keeps.
+// The models that a backend keeps; model.h says what is in one.
 #pragma once
 
 #include "pg/am/storage/model.h"

@@ -154,6 +154,11 @@ void Change::Commit() {
     GenericXLogFinish(state_);
 }
 
+void LogBuild(Relation index, ForkNumber fork) {
+    if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
+        log_newpage_range(index, fork, 0, RelationGetNumberOfBlocksInFork(index, fork), true);
+}
+
 BlockNumber PagesOf(Relation index) {
     const bool shared = !RELATION_IS_LOCAL(index);
     if (shared) LockRelationForExtension(index, ExclusiveLock);

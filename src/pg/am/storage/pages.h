@@ -67,6 +67,9 @@ class Change {
     GenericXLogState* state_;
 };
 
+// WAL for everything built, when the relation needs it (always for an init fork).
+void LogBuild(Relation index, ForkNumber fork);
+
 // Pages of the index; all below were locked by whoever extended it, or are in use.
 BlockNumber PagesOf(Relation index);
 
