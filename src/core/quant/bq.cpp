@@ -81,13 +81,7 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
         }
         row.code[i / 8] = static_cast<std::uint8_t>(byte);
     }
-    const UnbiasedCode scan = UnbiasedFactors(residual, centroid, grid, norm_sqr, true);
-    row.factors = {
-        .add = scan.add,
-        .offset = 0,
-        .scale = ToBfloat16(-2 * scan.alpha),
-        .error = ToBfloat16Up(scan.error),
-    };
+    row.factors = StoredFactors(UnbiasedFactors(residual, centroid, grid, norm_sqr, true), 0);
     if (spec.bits == 1) return;
 
     BestGrid(residual, spec.bits, grid);
@@ -106,29 +100,6 @@ void Bq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
     StoreFloat(tail, fine.add);
     StoreFloat(tail + 4, -2 * fine.alpha);
     StoreFloat(tail + 8, fine.error);
-}
-
-void Bq::Scatter([[maybe_unused]] const Spec& spec, ConstByteSpan code, std::size_t slot,
-                 std::size_t begin, ByteSpan piece) const {
-    QV_ASSERT(begin % 64 == 0 && begin + piece.size() <= BlockCodeBytes(spec));
-    const unsigned shift = slot < 16 ? 0 : 4;
-    const std::size_t lane = slot % 16;
-    const std::size_t first = begin / 16;
-    for (std::size_t g = 0; g < piece.size() / 16; g++) {
-        const std::size_t group = first + g;
-        const unsigned nibble = code[group / 2] >> (group % 2 * 4) & 15u;
-        std::uint8_t& byte = piece[g * 16 + lane];
-        byte = static_cast<std::uint8_t>((byte & ~(15u << shift)) | nibble << shift);
-    }
-}
-
-void Bq::Gather(const Spec&, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
-    const unsigned shift = slot < 16 ? 0 : 4;
-    const std::uint8_t* lane = codes.data() + slot % 16;
-    for (std::size_t i = 0; i < code.size(); i++) {
-        const unsigned low = lane[i * 32] >> shift & 15u, high = lane[i * 32 + 16] >> shift & 15u;
-        code[i] = static_cast<std::uint8_t>(low | high << 4);
-    }
 }
 
 void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,

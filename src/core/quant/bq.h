@@ -17,35 +17,25 @@
 //   refine row   | (bits-1) planes, 8 bytes each, for every 64 dimensions | add | scale | error |
 //                  (bits - 1) * padded_dim / 8 bytes                        float x 3
 //
-//   block codes  16 bytes for every 4 dimensions: byte j holds the nibble of row j (low half) and
-//                of row j + 16 (high half); bit k of a nibble is dimension 4 g + k
+//   block codes  nibbles (transposed.h); bit k of nibble g is dimension 4 g + k
 #pragma once
 
-#include "core/quant/quantizer.h"
+#include "core/quant/transposed.h"
 
 namespace quantvec::quant {
 
-class Bq final : public Quantizer {
+class Bq final : public Transposed<Bq> {
   public:
-    bool HasOffset() const override { return false; }
-    std::size_t ScanRowBytes(const Spec& spec) const override { return spec.padded_dim / 8; }
-    std::size_t BlockCodeBytes(const Spec& spec) const override {
-        return std::size_t{spec.padded_dim} * 4;
-    }
+    static std::size_t RowBytes(const Spec& spec) { return spec.padded_dim / 8; }
+    static std::size_t Parts(const Spec& spec) { return spec.padded_dim / 4; }
     std::size_t RefineRowBytes(const Spec& spec) const override {
         return spec.bits == 1 ? 0 : PlaneBytes(spec) + 3 * sizeof(float);
     }
     std::size_t QueryBytes(const Spec& spec) const override {
         return TableBytes(spec) + (spec.bits == 1 ? 0 : std::size_t{spec.padded_dim} * 2);
     }
-    std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
-        return slots == 0 ? 0 : BlockCodeBytes(spec);
-    }
     void Encode(const Spec&, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
                 FloatSpan workspace, EncodedRow& row) const override;
-    void Scatter(const Spec&, ConstByteSpan code, std::size_t slot, std::size_t begin,
-                 ByteSpan piece) const override;
-    void Gather(const Spec&, ConstByteSpan codes, std::size_t slot, ByteSpan code) const override;
     void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
                       PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,

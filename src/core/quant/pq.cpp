@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "core/empty_clusters.h"
+
 namespace quantvec::quant {
 
 namespace {
@@ -44,44 +46,22 @@ void Pq::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centro
         for (std::size_t i = 0; i < width; i++)
             workspace[begin + i] = Book(spec, j)[i * words + word];
     }
-    const UnbiasedCode code = UnbiasedFactors(residual, centroid, workspace.data(), norm_sqr, true);
-    row.factors = {
-        .add = code.add,
-        .offset = 0,
-        .scale = ToBfloat16(-2 * code.alpha),
-        .error = ToBfloat16Up(code.error),
-    };
+    row.factors =
+        StoredFactors(UnbiasedFactors(residual, centroid, workspace.data(), norm_sqr, true), 0);
 }
 
 void Pq::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
                  ByteSpan piece) const {
-    if (spec.bits == 8) {
-        for (std::size_t g = 0; g < piece.size() / 32; g++) {
-            const std::size_t j = begin / 32 + g;
-            piece[g * 32 + slot] = j < spec.m ? code[j] : 0;
-        }
-        return;
-    }
-    const unsigned shift = slot < 16 ? 0 : 4;
-    for (std::size_t g = 0; g < piece.size() / 16; g++) {
-        const std::size_t j = begin / 16 + g;
-        const unsigned word = j < spec.m ? code[j / 2] >> (j % 2 * 4) & 15u : 0;
-        std::uint8_t& byte = piece[g * 16 + slot % 16];
-        byte = static_cast<std::uint8_t>((byte & ~(15u << shift)) | word << shift);
+    if (spec.bits == 4) return Transposed::Scatter(spec, code, slot, begin, piece);
+    for (std::size_t g = 0; g < piece.size() / 32; g++) {
+        const std::size_t j = begin / 32 + g;
+        piece[g * 32 + slot] = j < spec.m ? code[j] : 0;
     }
 }
 
 void Pq::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
-    if (spec.bits == 8) {
-        for (std::size_t j = 0; j < spec.m; j++) code[j] = codes[j * 32 + slot];
-        return;
-    }
-    const unsigned shift = slot < 16 ? 0 : 4;
-    std::memset(code.data(), 0, code.size());
-    for (std::size_t j = 0; j < spec.m; j++) {
-        const unsigned word = codes[j * 16 + slot % 16] >> shift & 15u;
-        code[j / 2] |= static_cast<std::uint8_t>(word << (j % 2 * 4));
-    }
+    if (spec.bits == 4) return Transposed::Gather(spec, codes, slot, code);
+    for (std::size_t j = 0; j < spec.m; j++) code[j] = codes[j * 32 + slot];
 }
 
 void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
@@ -156,10 +136,6 @@ float Pq::Shrunk(float base, float estimate, float scale, float error) const {
     return __builtin_isfinite(shrunk) ? shrunk : estimate;
 }
 
-Estimate Pq::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
-    __builtin_unreachable();  // no refine layer
-}
-
 float PqDeviation(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan direction,
                   FloatSpan workspace) {
     const kernels::Kernels& k = kernels::Active();
@@ -222,22 +198,9 @@ void PqUpdate(PqTraining& t) {
         for (std::size_t i = 0; i < width; i++)
             t.book[i * words + k] = t.sums[i * words + k] * inverse;
     }
-    for (std::size_t k = 0; k < words; k++) {
-        if (t.counts[k] != 0) continue;
-        std::size_t fullest = 0;
-        for (std::size_t o = 1; o < words; o++)
-            if (t.counts[o] > t.counts[fullest]) fullest = o;
-        if (t.counts[fullest] < 2) break;
-        constexpr float kHair = 1.0f / 64;
-        for (std::size_t i = 0; i < width; i++) {
-            const float v = t.book[i * words + fullest];
-            const float sign = i % 2 == 0 ? kHair : -kHair;
-            t.book[i * words + k] = v * (1 + sign);
-            t.book[i * words + fullest] = v * (1 - sign);
-        }
-        t.counts[k] = t.counts[fullest] / 2;
-        t.counts[fullest] -= t.counts[k];
-    }
+    SplitLargestForEmpty(
+        t.counts, words, width, 1.0f / 64,
+        [&](std::size_t k, std::size_t i) -> float& { return t.book[i * words + k]; });
     NormsOf(width, words, t.book, t.norms);
 }
 

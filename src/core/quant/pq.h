@@ -27,7 +27,7 @@
 //            block    32 bytes for each sub-quantizer (m rounded up to 2): byte r is row r's codeword
 //            query    256 low bytes for each sub-quantizer (likewise rounded up), then 256 high ones
 //   bits 4   row      (m + 1) / 2 bytes, sub-quantizer j in nibble j % 2 of byte j / 2
-//            block    16 bytes for each sub-quantizer (m rounded up to 4), as bq's nibbles (bq.h)
+//            block    16 bytes for each sub-quantizer (m rounded up to 4), as nibbles (transposed.h)
 //            query    16 bytes for each sub-quantizer
 //
 // An entry of the query's tables counts steps of a 65,535th (4 bits: a 255th) of the widest range that
@@ -39,7 +39,7 @@
 //            over codewords; in all padded_dim * 2^bits floats
 #pragma once
 
-#include "core/quant/quantizer.h"
+#include "core/quant/transposed.h"
 
 namespace quantvec::quant {
 
@@ -51,21 +51,14 @@ inline std::size_t PqWords(const Spec& spec) {
     return std::size_t{1} << spec.bits;
 }
 
-class Pq final : public Quantizer {
+class Pq final : public Transposed<Pq> {
   public:
-    bool HasOffset() const override { return false; }
-    std::size_t ScanRowBytes(const Spec& spec) const override {
+    static std::size_t RowBytes(const Spec& spec) {
         return spec.bits == 8 ? spec.m : (spec.m + 1) / 2;
     }
-    std::size_t BlockCodeBytes(const Spec& spec) const override {
-        return spec.bits == 8 ? RoundUp(spec.m, 2) * 32 : RoundUp(spec.m, 4) * 16;
-    }
-    std::size_t RefineRowBytes(const Spec&) const override { return 0; }
+    static std::size_t Parts(const Spec& spec) { return spec.m; }
     std::size_t QueryBytes(const Spec& spec) const override {
         return TableBytes(spec) + spec.m * PqWords(spec) * sizeof(float);
-    }
-    std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
-        return slots == 0 ? 0 : BlockCodeBytes(spec);
     }
     void Encode(const Spec&, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
                 FloatSpan workspace, EncodedRow& row) const override;
@@ -77,8 +70,6 @@ class Pq final : public Quantizer {
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
                    std::uint32_t live, std::ptrdiff_t ahead, float sums[32]) const override;
     float Shrunk(float base, float estimate, float scale, float error) const override;
-    Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
-                    const std::uint8_t* refine) const override;
 
   private:
     // Of one byte of all entries; 8 bits have two. They lie before the floats they are made from.

@@ -92,9 +92,9 @@ class Quantizer {
   public:
     // ---- sizes, in bytes ----
     virtual bool HasOffset() const = 0;
-    virtual std::size_t ScanRowBytes(const Spec& spec) const = 0;    // of one row, row-major
-    virtual std::size_t BlockCodeBytes(const Spec& spec) const = 0;  // of a block's 32 rows
-    virtual std::size_t RefineRowBytes(const Spec& spec) const = 0;  // 0: no refine layer
+    virtual std::size_t ScanRowBytes(const Spec& spec) const = 0;        // of one row, row-major
+    virtual std::size_t BlockCodeBytes(const Spec& spec) const = 0;      // of a block's 32 rows
+    virtual std::size_t RefineRowBytes(const Spec&) const { return 0; }  // 0: no refine layer
     virtual std::size_t QueryBytes(const Spec& spec) const = 0;
     // Code bytes of a block that must be there for slots 0..slots-1 to be read.
     virtual std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const = 0;
@@ -138,7 +138,10 @@ class Quantizer {
     // A better estimate from the refine row. `sum` is the row's scan sum; base = ||q - c||^2.
     // REQUIRES: RefineRowBytes > 0.
     virtual Estimate Refine(const Spec& spec, const PreparedQuery& prepared, float base, float sum,
-                            const std::uint8_t* refine) const = 0;
+                            const std::uint8_t* refine) const {
+        (void)spec, (void)prepared, (void)base, (void)sum, (void)refine;
+        __builtin_unreachable();
+    }
 };
 
 const Quantizer& Get(Kind kind);
@@ -200,51 +203,22 @@ inline std::uint16_t ToBfloat16Up(float f) {
     return static_cast<std::uint16_t>((u >> 16) + ((u & 0xffffu) != 0));
 }
 
+// The stored factors of an unbiased code.
+inline RowFactors StoredFactors(const UnbiasedCode& code, float offset) {
+    return {
+        .add = code.add,
+        .offset = offset,
+        .scale = ToBfloat16(-2 * code.alpha),
+        .error = ToBfloat16Up(code.error),
+    };
+}
+// The factors of a row whose arithmetic is not finite: its bound is -infinity.
+inline RowFactors NoFactors() {
+    return {.add = 0, .offset = 0, .scale = 0, .error = ToBfloat16(__builtin_inff())};
+}
+
 // Integer planes of a query, shared by the codes: q[i] is about unit * (128 * hi[i] + lo[i]).
 // Returns unit. hi and lo stay within [-64, 63], so that 8-bit products cannot saturate.
 float QuantizeQuery(ConstFloatSpan query, std::span<std::int8_t> hi, std::span<std::int8_t> lo);
-
-// ---- shared by the row-major codes ----
-
-// Copies the part of a row's code, which lies at `row_begin` of the block's codes, that falls into
-// the piece at `begin`.
-void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece);
-
-// The other way round: reads the code that lies at `row_begin` of the block's codes.
-void GatherRow(ConstByteSpan codes, std::size_t row_begin, ByteSpan code);
-
-// Adds a piece at `begin` of a block's codes to the sums of its rows, row_bytes each. Whole rows go
-// together: dot(codes, rows, from, bytes, sums) gets the bytes [from, from + bytes) of `rows` rows
-// that are row_bytes apart. Nothing behind the last live row is read.
-template <class Dot>
-void ScanRows(std::size_t row_bytes, std::size_t begin, ConstByteSpan piece, std::uint32_t live,
-              std::ptrdiff_t ahead, float sums[32], Dot dot) {
-    // Four rows at once are four places at once, which the processor's own prefetching does not follow:
-    // from memory they take 67 ns a row of 768 bytes where one after the other takes 24. So only where
-    // we ask for what comes next ourselves.
-    const std::size_t together = ahead == 0 ? 1 : 4;
-    const std::size_t used = live == 0 ? 0 : 32 - static_cast<std::size_t>(__builtin_clz(live));
-    const std::size_t piece_end = begin + piece.size(), used_end = used * row_bytes;
-    const std::size_t end = piece_end < used_end ? piece_end : used_end;
-    std::size_t row = begin / row_bytes, from = begin - row * row_bytes;
-    for (std::size_t at = begin; at < end;) {
-        std::size_t rows = 1, bytes = row_bytes - from;
-        if (bytes > end - at) bytes = end - at;
-        while (rows < together && from == 0 && at + (rows + 1) * row_bytes <= end) rows++;
-        const std::uint8_t* codes = &piece[at - begin];
-        if (ahead != 0)
-            for (std::size_t i = 0; i < rows * bytes; i += 64)
-                __builtin_prefetch(codes + ahead + i);
-        dot(codes, rows, from, bytes, sums + row);
-        at += rows * bytes;
-        row += rows;
-        from = 0;
-    }
-}
-
-// PrepareQuery for codes that are bytes, or become bytes by a table, at most 255 steps from zero.
-// memory [2 * padded_dim]
-void PrepareIntegerQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
-                         PreparedQuery& prepared);
 
 }  // namespace quantvec::quant

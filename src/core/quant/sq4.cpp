@@ -122,36 +122,13 @@ void Sq4::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
             row.code[i / 2 + j] = static_cast<std::uint8_t>(codes[i + j] | codes[i + j + 32] << 4);
     const UnbiasedCode code = UnbiasedFactors(residual, centroid, workspace.data(), norm_sqr, true);
     const float offset = 2 * code.alpha * best.zero;
-    if (!__builtin_isfinite(offset)) {
-        row.factors = {.add = 0, .offset = 0, .scale = 0, .error = ToBfloat16(__builtin_inff())};
-        return;
-    }
-    row.factors = {
-        .add = code.add,
-        .offset = offset,
-        .scale = ToBfloat16(-2 * code.alpha),
-        .error = ToBfloat16Up(code.error),
-    };
-}
-
-void Sq4::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
-                  ByteSpan piece) const {
-    ScatterRow(code, slot * spec.padded_dim / 2, begin, piece);
-}
-
-void Sq4::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
-    GatherRow(codes, slot * spec.padded_dim / 2, code);
-}
-
-void Sq4::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
-                       PreparedQuery& prepared) const {
-    PrepareIntegerQuery(spec, query, epsilon, memory, prepared);
+    row.factors = __builtin_isfinite(offset) ? StoredFactors(code, offset) : NoFactors();
 }
 
 void Sq4::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
                     ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
                     float sums[32]) const {
-    const std::size_t row_bytes = spec.padded_dim / 2;
+    const std::size_t row_bytes = RowBytes(spec);
     ScanRows(row_bytes, begin, piece, live, ahead, sums,
              [&](const std::uint8_t* codes, std::size_t rows, std::size_t from, std::size_t bytes,
                  float* row_sums) {
@@ -159,10 +136,6 @@ void Sq4::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t
                                           &prepared.hi[2 * from], &prepared.lo[2 * from], 2 * bytes,
                                           row_sums);
              });
-}
-
-Estimate Sq4::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
-    __builtin_unreachable();  // no refine layer
 }
 
 }  // namespace quantvec::quant

@@ -37,7 +37,7 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
                         __builtin_isfinite(error) && __builtin_isfinite(inverse) &&
                         __builtin_isfinite(step);
     if (!finite) {
-        row.factors = {.add = 0, .offset = 0, .scale = 0, .error = ToBfloat16(__builtin_inff())};
+        row.factors = NoFactors();
         return;
     }
     row.factors = {
@@ -46,20 +46,6 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
         .scale = static_cast<std::uint16_t>(scale | 0x8000u),
         .error = ToBfloat16Up(error),
     };
-}
-
-void Sq8::Scatter(const Spec& spec, ConstByteSpan code, std::size_t slot, std::size_t begin,
-                  ByteSpan piece) const {
-    ScatterRow(code, slot * spec.padded_dim, begin, piece);
-}
-
-void Sq8::Gather(const Spec& spec, ConstByteSpan codes, std::size_t slot, ByteSpan code) const {
-    GatherRow(codes, slot * spec.padded_dim, code);
-}
-
-void Sq8::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, ByteSpan memory,
-                       PreparedQuery& prepared) const {
-    PrepareIntegerQuery(spec, query, epsilon, memory, prepared);
 }
 
 void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
@@ -71,10 +57,6 @@ void Sq8::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t
                  kernels::Active().dot_u8(codes, spec.padded_dim, rows, &prepared.hi[from],
                                           &prepared.lo[from], bytes, row_sums);
              });
-}
-
-Estimate Sq8::Refine(const Spec&, const PreparedQuery&, float, float, const std::uint8_t*) const {
-    __builtin_unreachable();  // no refine layer
 }
 
 }  // namespace quantvec::quant

@@ -11,38 +11,20 @@
 //   ||r||^2 + 2 <c, r^>                                 add
 //   ||r - r^||                                          error
 //
-//   block codes  row-major: slot s at byte s * padded_dim
+//   block codes  row-major (row_major.h), padded_dim bytes a row
 #pragma once
 
-#include "core/quant/quantizer.h"
+#include "core/quant/row_major.h"
 
 namespace quantvec::quant {
 
-class Sq8 final : public Quantizer {
+class Sq8 final : public RowMajor<Sq8> {
   public:
-    bool HasOffset() const override { return true; }
-    std::size_t ScanRowBytes(const Spec& spec) const override { return spec.padded_dim; }
-    std::size_t BlockCodeBytes(const Spec& spec) const override {
-        return kBlockRows * spec.padded_dim;
-    }
-    std::size_t RefineRowBytes(const Spec&) const override { return 0; }
-    std::size_t QueryBytes(const Spec& spec) const override {
-        return std::size_t{spec.padded_dim} * 2;
-    }
-    std::size_t CodeBytesFor(const Spec& spec, std::size_t slots) const override {
-        return slots * spec.padded_dim;
-    }
+    static std::size_t RowBytes(const Spec& spec) { return spec.padded_dim; }
     void Encode(const Spec&, ConstFloatSpan residual, ConstFloatSpan centroid, float norm_sqr,
                 FloatSpan workspace, EncodedRow& row) const override;
-    void Scatter(const Spec&, ConstByteSpan code, std::size_t slot, std::size_t begin,
-                 ByteSpan piece) const override;
-    void Gather(const Spec&, ConstByteSpan codes, std::size_t slot, ByteSpan code) const override;
-    void PrepareQuery(const Spec&, ConstFloatSpan query, float epsilon, ByteSpan memory,
-                      PreparedQuery&) const override;
     void ScanPiece(const Spec&, const PreparedQuery&, std::size_t begin, ConstByteSpan piece,
                    std::uint32_t live, std::ptrdiff_t ahead, float sums[32]) const override;
-    Estimate Refine(const Spec&, const PreparedQuery&, float base, float sum,
-                    const std::uint8_t* refine) const override;
 };
 
 }  // namespace quantvec::quant
