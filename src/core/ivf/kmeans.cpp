@@ -2,17 +2,14 @@
 
 #include <cstring>
 
+#include "core/empty_clusters.h"
 #include "core/kernels/kernels.h"
+#include "core/random.h"
 
 namespace quantvec::ivf {
 
-// The output function of SplitMix64, a bijection: Steele, Lea & Flood, "Fast splittable pseudorandom number
-// generators", OOPSLA 2014.
 std::uint64_t SampleKey(std::uint64_t row) {
-    std::uint64_t z = row + 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return NextRandom(row);
 }
 
 std::size_t Seed(KMeans& km, const std::uint64_t* keys, std::uint64_t limit) {
@@ -48,24 +45,9 @@ void Update(KMeans& km) {
         for (std::size_t j = 0; j < dim; j++)
             km.centroids[c * dim + j] = km.sums[c * dim + j] * inverse;
     }
-    for (std::size_t c = 0; c < km.lists; c++) {
-        if (km.counts[c] != 0) continue;
-        std::size_t largest = 0;
-        for (std::size_t o = 1; o < km.lists; o++)
-            if (km.counts[o] > km.counts[largest]) largest = o;
-        if (km.counts[largest] < 2) return;
-        // Two centroids a hair to either side of the old one.
-        constexpr float kHair = 1.0f / 1024;
-        float* a = km.centroids + c * dim;
-        float* b = km.centroids + largest * dim;
-        for (std::size_t j = 0; j < dim; j++) {
-            const float sign = j % 2 == 0 ? kHair : -kHair;
-            a[j] = b[j] * (1 + sign);
-            b[j] = b[j] * (1 - sign);
-        }
-        km.counts[c] = km.counts[largest] / 2;
-        km.counts[largest] -= km.counts[c];
-    }
+    SplitLargestForEmpty(
+        km.counts, km.lists, dim, 1.0f / 1024,
+        [&](std::size_t c, std::size_t j) -> float& { return km.centroids[c * dim + j]; });
 }
 
 void MakeTile(const float* centroids, std::size_t lists, std::size_t dim, std::size_t first,

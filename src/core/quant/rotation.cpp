@@ -1,18 +1,9 @@
 // See rotation.h.
 #include "core/quant/rotation.h"
 
+#include "core/random.h"
+
 namespace quantvec::quant {
-namespace {
-
-// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-std::uint64_t NextRandom(std::uint64_t& state) {
-    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-}  // namespace
 
 void FillRotation(std::uint64_t seed, std::size_t padded_dim, ByteSpan signs) {
     QV_ASSERT(signs.size() == RotationBytes(padded_dim));
