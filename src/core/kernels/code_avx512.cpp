@@ -273,23 +273,9 @@ void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m
 
 std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::int8_t* hi,
                        const std::int8_t* lo, std::size_t n) {
-    switch (bits) {
-        case 1:
-            return DotPlanesOf<1>(planes, hi, lo, n);
-        case 2:
-            return DotPlanesOf<2>(planes, hi, lo, n);
-        case 3:
-            return DotPlanesOf<3>(planes, hi, lo, n);
-        case 4:
-            return DotPlanesOf<4>(planes, hi, lo, n);
-        case 5:
-            return DotPlanesOf<5>(planes, hi, lo, n);
-        case 6:
-            return DotPlanesOf<6>(planes, hi, lo, n);
-        case 7:
-            return DotPlanesOf<7>(planes, hi, lo, n);
-    }
-    __builtin_unreachable();
+    return WithBits(bits, [&]<std::size_t kBits>(Constant<kBits>) {
+        return DotPlanesOf<kBits>(planes, hi, lo, n);
+    });
 }
 
 void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,

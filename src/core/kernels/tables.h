@@ -43,6 +43,36 @@ void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m
 }  // namespace quantvec::kernels::avx512vbmi
 
 namespace quantvec::kernels {
+namespace {
+
+// A number that a template can take, as a value to call it with.
+template <std::size_t kValue>
+struct Constant {};
+
+// dot(Constant<bits>()), for the 1 to 7 planes that a code may have: the loop over the planes is
+// unrolled for each.
+template <class Dot>
+std::int64_t WithBits(std::size_t bits, Dot dot) {
+    switch (bits) {
+        case 1:
+            return dot(Constant<1>());
+        case 2:
+            return dot(Constant<2>());
+        case 3:
+            return dot(Constant<3>());
+        case 4:
+            return dot(Constant<4>());
+        case 5:
+            return dot(Constant<5>());
+        case 6:
+            return dot(Constant<6>());
+        case 7:
+            return dot(Constant<7>());
+    }
+    __builtin_unreachable();
+}
+
+}  // namespace
 
 // Defined where the processor family can have them.
 extern const Kernels kScalarTable;
