@@ -1,3 +1,4 @@
+// The table of the centroids' codes, and the order in which a scan opens lists (centroids.h).
 #include "core/ivf/centroids.h"
 
 #include <algorithm>
@@ -10,9 +11,10 @@ namespace quantvec::ivf {
 namespace {
 
 constexpr std::size_t kRows = quant::kBlockRows;
-// Lists within the first limit, for each that is expected to be taken and besides: 384 of 16,384
-// lists (wordnet-384) come out of 2,400 whose bounds are low enough, 192 of 4,096 out of 900, and the
-// nearest one, with six standard errors, out of 20 to 130.
+// Lists within the first limit: so many for each list that is expected to be taken, and so many
+// besides. wordnet-384, lists taken and lists whose bounds are low enough: 384 of 16,384 come out of
+// 2,400; 192 of 4,096 come out of 900; the nearest one, with six standard errors, comes out of 20 to
+// 130.
 constexpr std::size_t kWithinForEach = 5, kWithinBesides = 32, kListsForOneBesides = 64;
 
 std::size_t Blocks(std::size_t lists) {
@@ -148,7 +150,7 @@ void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std
 
 // ---- the order ----
 
-// A float's bits sort as the float does, once negative ones are turned round.
+// The bits of floats sort as the floats do, once those of negative floats are turned round.
 std::uint64_t ListOrder::Key(float order, std::uint32_t list, bool exact) {
     const auto bits = __builtin_bit_cast(std::uint32_t, order);
     const std::uint32_t sortable = bits >> 31 ? ~bits : bits | 0x80000000u;
@@ -174,7 +176,7 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
     sample_ = reinterpret_cast<float*>(waiting_ + blocks);
     size_ = 0;
     limit_ = -__builtin_inff();
-    // Where half of the lists would be let through, all are: one bit then spares less than it costs.
+    // Where half of the lists would pass, all pass: one bit then spares less than it costs.
     if (2 * within_ > table.lists) within_ = table.lists;
     const bool all = within_ == table.lists;
     for (std::size_t b = 0; b < blocks; b++) {
@@ -196,19 +198,19 @@ void ListOrder::Begin(const CentroidTable& table, const CentroidQuery& query, bo
     for (std::size_t i = 0; i < table.lists; i += step) sample_[sampled_++] = lower_[i];
 }
 
-// Puts lists into the heap, which is none until RaiseLimit is through.
+// Puts lists into the heap's array. The array is a heap again at the end of RaiseLimit.
 void ListOrder::Enter(const std::uint32_t* lists, std::size_t n) {
     float fine[kRows];
     BoundFine(*table_, *query_, lists, n, fine);
     for (std::size_t i = 0; i < n; i++) {
         const float order = Order(lists[i], fine[i]);
-        // Both bounds hold: the better one counts.
+        // Both bounds hold. The better one counts.
         const float coarse = lower_[lists[i]];
         heap_[size_++] = {Key(order > coarse ? order : coarse, lists[i], false), 0};
     }
 }
 
-// Brings more lists into the heap: about as many as are wanted, all in the end.
+// Brings more lists into the heap: about as many as are wanted, and all lists in the end.
 void ListOrder::RaiseLimit() {
     const std::size_t rank = within_ * sampled_ / table_->lists + 1;
     limit_ = __builtin_inff();

@@ -1,22 +1,23 @@
-// Which lists are near? The centroids of an index as codes, twice: one bit a dimension tells of most
-// lists that they are too far, four bits tell it of most others, and only of those that are left the
-// distance itself is computed from the floats.
+// This file owns the answer to: which lists are near? The centroids of an index are stored as codes,
+// twice. Codes of one bit a dimension show that most lists are too far. Codes of four bits show it of
+// most others. The distance itself is computed from the floats, for the lists that are left.
 //
 //   table         | bias float x lists | layer of bq, 1 bit | layer of sq4, lloydmax |
 //   layer         blocks of 32 lists: | factors | codes |, as those of rows (block.h)
 //
-// The codes are of ||q - c||^2, with 0 for the centroid of the list that a row would be in. The bias is
-// what the order in which a scan opens lists takes off it:
+// The codes estimate ||q - c||^2 (to them, a centroid is a row of a list whose centroid is 0). A scan
+// opens lists in the order of ||q - c||^2 less the bias:
 //
 //   inner product   ||c + mean||^2, so that the order is that of <q, c>
-//   otherwise       -kSpreadWeight s^2, s^2 the mean squared distance of the list's rows from c: a tight
-//                   list holds near rows more often than a broad one whose centroid is as near
+//   otherwise       -kSpreadWeight s^2, where s^2 is the mean squared distance of the list's rows
+//                   from c: a tight list holds near rows more often than a broad one whose centroid
+//                   is as near
 //
 // The number of lists is rounded up to a multiple of 32; unused slots are zeros.
 //
-// Groups of lists, of which far ones are not looked into, would not give this order: of 128 groups
-// of 16,384 lists (wordnet-384) the triangle inequality excludes none, and a third of them, the
-// nearest, hold 95 of 100 lists that are to be opened.
+// Why not groups of lists, so that far groups need no look? They would not give this order. 16,384
+// lists (wordnet-384) were put into 128 groups: the triangle inequality excludes no group, and the
+// nearest third of the groups holds 95 of 100 lists that are to be opened.
 #pragma once
 
 #include "core/ivf/block.h"
@@ -30,10 +31,16 @@ inline constexpr quant::Spec FineSpec(std::size_t padded_dim) {
     return {quant::Kind::kSq4, 4, static_cast<std::uint32_t>(padded_dim), quant::Levels::kLloydMax};
 }
 
-// Rows scanned until the list of a near row is open, in 95 of 100 cases, with 0, 0.2 and 0.3 (numpy, about
-// as many lists as by default): wordnet-384 19,200, 17,600, 17,100; fashion-mnist 1,155, 1,160, 1,172;
-// 100,000 rows of bench/scale.py 5,142, 5,186, 5,366. An estimate of how near a list's nearest row may
-// be, from the spread of residuals, gave wordnet-384 16,500 and those of scale.py 8,200.
+// Rows scanned until the list of a near row is open, in 95 of 100 cases (numpy, about as many lists
+// as by default):
+//
+//   weight                                0        0.2      0.3
+//   wordnet-384                           19,200   17,600   17,100
+//   fashion-mnist                         1,155    1,160    1,172
+//   100,000 rows of bench/scale.py        5,142    5,186    5,366
+//
+// Another order was tried: an estimate, from the spread of residuals, of how near a list's nearest
+// row may be. It gave 16,500 for wordnet-384 and 8,200 for the rows of scale.py.
 inline constexpr float kSpreadWeight = 0.2f;
 
 // A table and where its parts lie.
@@ -47,7 +54,7 @@ struct CentroidTable {
     Layer coarse;
     Layer fine;
 };
-// Of 32 lists in a layer.
+// The bytes of 32 lists in a layer.
 inline std::size_t LayerBlockBytes(const BlockLayout& layout) {
     return layout.factor_bytes + layout.code_bytes;
 }
@@ -70,8 +77,9 @@ std::size_t CentroidQueryBytes(std::size_t padded_dim);
 // q [padded_dim]; epsilon: standard errors that bounds keep; memory [CentroidQueryBytes]
 CentroidQuery PrepareCentroidQuery(ConstFloatSpan q, float epsilon, ByteSpan memory);
 
-// Lower bounds of ||q - c||^2: from one bit for the 32 lists from 32 * block on, from four bits for
-// n <= 32 different lists in order of their numbers. What is not a number comes as -infinity.
+// Lower bounds of ||q - c||^2. BoundCoarse: from one bit, for the 32 lists from 32 * block on.
+// BoundFine: from four bits, for n <= 32 different lists in order of their numbers. NaN comes as
+// -infinity.
 void BoundCoarse(const CentroidTable& table, const CentroidQuery& query, std::size_t block,
                  float lower[32]);
 void BoundFine(const CentroidTable& table, const CentroidQuery& query, const std::uint32_t* lists,
@@ -86,19 +94,20 @@ void EstimateFine(const CentroidTable& table, const CentroidQuery& query, std::s
 //   .. lists.Nearest() with lists.NearestL2Sqr() ..
 //   lists.Next();
 //
-// Lists whose bound of one bit is within a limit are in a heap, by their bound of four bits or, once
-// measured, by their distance. When the heap has none within the limit, the limit is raised. Lists
-// equally near come in order of their numbers.
+// A heap has the lists whose bound of one bit is within a limit. It orders them by their bound of
+// four bits or, once measured, by their distance. When the heap has no list within the limit, the
+// limit is raised. Lists that are equally near come in order of their numbers.
 class ListOrder {
   public:
     static std::size_t Bytes(std::size_t lists);
-    // `expected`: how many lists will probably be taken. memory [Bytes(table.lists)], aligned for
-    // Item. Table, query and memory stay in use.
+    // `expected`: number of lists that will probably be taken. memory [Bytes(table.lists)], aligned
+    // for Item. Table, query and memory stay in use.
     void Begin(const CentroidTable& table, const CentroidQuery& query, bool biased,
                std::size_t expected, ByteSpan memory);
     std::size_t left() const { return left_; }
 
-    // REQUIRES: left() > 0. Is Nearest() the one that comes next? Else its distance has to be measured.
+    // Is Nearest() the list that comes next? If not, its distance has to be measured.
+    // REQUIRES: left() > 0.
     bool NearestIsExact();
     std::uint32_t Nearest() const { return heap_[0].list(); }
     void Measured(float l2sqr);
@@ -111,8 +120,9 @@ class ListOrder {
 
   private:
     static constexpr std::size_t kSample = 256;
-    // The key sorts by order, then what is not exact first (it may turn out to be as near), then by
-    // number: one comparison where a heap of floats would take three.
+    // The key sorts by order, then by exactness, then by number. Lists that are not exact come first,
+    // since they may turn out to be as near. One comparison of keys does what three would do in a heap
+    // of floats.
     struct Item {
         std::uint64_t key;
         float l2sqr;  // once exact
@@ -132,7 +142,7 @@ class ListOrder {
     const CentroidQuery* query_;
     bool biased_;
     std::size_t left_;
-    std::size_t within_;  // about so many lists are within the next limit
+    std::size_t within_;  // lists that are within the next limit, about
     float limit_;
     Item* heap_;  // [lists]
     std::size_t size_;

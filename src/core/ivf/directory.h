@@ -1,13 +1,16 @@
-// The directory: one entry a list, in a stream of fixed-size entries over the directory's chain.
-// Entries do not straddle pages. Their size is in the metapage: a later version may append fields, and an
-// earlier one had fewer. Whoever reads takes what he lacks for zeros; whoever changes an entry leaves alone
-// what he does not know. (A field that may not be left alone comes with a feature bit of the metapage.)
+// This file owns the stored form of the directory and of the centroids.
 //
-// And the nodes of the centroid tree, a stream of nodes that do straddle pages:
+// The directory has one entry a list: a stream of fixed-size entries over the directory's chain.
+// Entries do not straddle pages. The metapage says how large they are: a later version may append
+// fields, and an earlier version had fewer. A reader takes fields that are not stored for zeros. A
+// writer leaves fields alone that it does not know. (A field that must not be left alone comes with
+// a feature bit of the metapage.)
+//
+// The centroids are nodes of a tree: a stream of nodes that do straddle pages.
 //
 //   | CentroidNode | padded_dim floats (code kind 1) |     child = list id at level 0
 //
-// And the codes of the centroids, in the order of the directory: a stream that is one table of
+// The codes of the centroids are a third stream, in the order of the directory: one table of
 // centroids.h.
 #pragma once
 
@@ -25,7 +28,7 @@ struct ListEntry {
     std::uint32_t list_id;         // stable, never reused, not an array index
     std::uint32_t scan_first;      // chains are never empty
     std::uint32_t scan_last;       // last page when the entry was written; follow `next` from it
-    std::uint32_t scan_contiguous;  // so many pages from scan_first follow each other on disk
+    std::uint32_t scan_contiguous;  // pages from scan_first on that follow each other on disk
     std::uint32_t refine_first;     // kNoPage without a refine layer
     std::uint32_t refine_last;
     std::uint32_t refine_contiguous;
@@ -37,7 +40,7 @@ struct ListEntry {
 };
 static_assert(sizeof(ListEntry) == 96);
 
-// What every version has of an entry.
+// The part of an entry that every version has.
 inline constexpr std::size_t kLeastEntryBytes = 72;
 
 constexpr bool IsEntrySize(std::size_t entry_bytes) {
@@ -56,7 +59,7 @@ constexpr EntrySpot SpotOfEntry(std::size_t i, std::size_t entry_bytes) {
     return {static_cast<std::uint32_t>(i / a_page), kPayloadAt + i % a_page * entry_bytes};
 }
 
-// The bytes of a stored entry that are ours.
+// The bytes of a stored entry that this version knows.
 constexpr std::size_t KnownEntryBytes(std::size_t entry_bytes) {
     return entry_bytes < sizeof(ListEntry) ? entry_bytes : sizeof(ListEntry);
 }

@@ -1,3 +1,4 @@
+// The steps of k-means, and the search for the nearest centroids of many rows (kmeans.h).
 #include "core/ivf/kmeans.h"
 
 #include <cstring>

@@ -1,13 +1,14 @@
-// k-means in steps over the caller's memory: the shell loops, and looks for interrupts in between.
+// This file owns k-means, in steps over the caller's memory. The shell loops, and looks for
+// interrupts between the steps.
 //
 //   Seed, then some times { find the nearest centroid of all samples and Take them; Update }
 //
-// Lloyd's algorithm (IEEE Trans. Inform. Theory 28, 1982) on a sample, from distinct random rows;
-// a centroid that attracts nothing takes half of the largest list. Search class: centroids may
-// differ in the last bits between instruction sets, which is no harm, since they are stored.
+// The algorithm is Lloyd's (IEEE Trans. Inform. Theory 28, 1982), on a sample, from distinct random
+// rows. A centroid that attracts nothing takes half of the largest list. Centroids may differ in
+// the last bits between instruction sets (search class). That does no harm, since they are stored.
 //
-// Several processes share the work by having samples, sums, counts and assignment each for itself,
-// and centroids together: one of them adds the others' sums and counts to its own before Update.
+// Several processes can share the work. Each has samples, sums, counts and assignment of its own;
+// the centroids are shared. Before Update, one process adds the others' sums and counts to its own.
 #pragma once
 
 #include "core/kernels/kernels.h"
@@ -17,14 +18,14 @@ namespace quantvec::ivf {
 
 // ---- the nearest centroids of many rows at once ----
 
-// Centroids are met in tiles of 32, in which they lie side by side, so that a tile stays in the
-// cache while many rows pass (kernels.h, tile_scores).
+// Rows meet centroids in tiles of 32 centroids that lie side by side. A tile stays in the cache
+// while many rows pass (kernels.h, tile_scores).
 inline constexpr std::size_t kTileLists = kernels::kTileColumns;
 constexpr std::size_t TileFloats(std::size_t dim) {
     return (dim + 1) * kTileLists;
 }
-// Makes the tile of the centroids [first, first + kTileLists), or what there is of them, out of
-// centroids [lists, dim]. Worth its while for some hundred rows.
+// Makes the tile of the centroids [first, first + kTileLists), or of those that exist, from
+// centroids [lists, dim]. A tile pays from some hundred rows on.
 void MakeTile(const float* centroids, std::size_t lists, std::size_t dim, std::size_t first,
               float* tile);
 
@@ -33,13 +34,13 @@ struct NearestBatch {
     const float* const* rows;  // [size], of dim floats each
     std::size_t size;
     std::size_t dim;
-    std::size_t keep;     // how many centroids to find for each row
+    std::size_t keep;     // number of centroids to find for each row
     std::uint32_t* list;  // [size, keep] the nearest so far, nearest first; 0 where there is none
     float* score;         // [size, keep] squared distances less the row's squared norm
 };
 // No centroid met yet.
 void BeginNearest(NearestBatch& batch);
-// One step: the batch meets a tile, whose first centroid has number `first`.
+// One step: the batch meets a tile. The tile's first centroid has number `first`.
 void MeetTile(NearestBatch& batch, const float* tile, std::size_t first);
 
 // Index of the nearest of `lists` centroids [lists, dim] of one row; its squared distance in
@@ -58,12 +59,13 @@ struct KMeans {
     std::uint32_t* assignment;  // [n]
 };
 
-// A row's key: the same number always, another for each row, and all in a random order. Rows with the
-// smallest keys are a random sample of any rows, whoever takes it and in whatever order he meets them.
+// A row's key is the same number at all times. No two rows have the same key, and keys put rows into
+// a random order. So the rows with the smallest keys are a random sample, whoever takes it, and in
+// whatever order the rows come.
 std::uint64_t SampleKey(std::uint64_t row);
 
-// Samples with keys [n] below `limit` become the first centroids, as many as there is room for. Returns
-// how many.
+// Samples with keys [n] below `limit` become the first centroids, as many as there is room for.
+// Returns their number.
 std::size_t Seed(KMeans& km, const std::uint64_t* keys, std::uint64_t limit);
 
 // In `assignment`: nothing yet.

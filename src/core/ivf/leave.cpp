@@ -1,17 +1,19 @@
+// The rule by which rows leave a scan, with its constants (leave.h).
 #include "core/ivf/leave.h"
 
 namespace quantvec::ivf {
 
 namespace {
 
-// This part of what the model expects to be missing of the first rows is what they are held to
-// miss: for few rows it expects 1.5 to 4 times too much, for many 1 to 2.5 times (missing.h).
+// The first rows are taken to miss this part of the number that the model expects. The model expects
+// 1.5 to 4 times too much for few rows, and 1 to 2.5 times too much for many (missing.h).
 constexpr double kTrust = 0.5;
-// However sure the model is, so much may be missing of a row: a scan that goes deep would open all
-// lists for the last hundredth. And however unsure, no more than each second row.
+// The least and the largest number of rows that may be missing for each row that left. The least:
+// even where the model is sure, a scan that goes deep shall not open all lists for the last
+// hundredth. The largest: even where the model is unsure, no more than each second row.
 constexpr double kLeastPerRow = 0.02, kMostPerRow = 1;
-// n may grow by such a part before the largest key is computed anew: 1 / kGrowth while the
-// allowance grows with it, 1 / kDeepGrowth where only the fit gets old.
+// The largest key is computed anew when n has grown by a part: by 1 / kGrowth while the allowance
+// grows with n, by 1 / kDeepGrowth where only the fit gets old.
 constexpr std::uint64_t kGrowth = 16, kDeepGrowth = 3;
 
 }  // namespace
@@ -32,7 +34,7 @@ void LeaveRule::BeginWithout() {
 void LeaveRule::Restart() {
     missing_ = {};
     if (wanted_ == 0) return;
-    // All rows left since no list was left: that is over.
+    // All rows were allowed to leave, since no list was left to open. That is over.
     if (AllLeave() && !IsCalibrated()) per_row_ = kLeastPerRow;
     until_ = base();
     largest_ = IsCalibrated() ? -__builtin_inff() : __builtin_inff();
@@ -58,7 +60,7 @@ bool LeaveRule::Ask(float key, std::uint64_t n) {
     until_ = n + n / (n < wanted_ ? kGrowth : kDeepGrowth);
     const double allowance = Allowance(until_);
     largest_ = allowance > 0 ? missing_.LargestKey(key, allowance) : -__builtin_inff();
-    // Where no room is left behind this key, each further row would ask.
+    // Without room behind this key, each further row would ask.
     if (key < largest_) return true;
     excess_ = allowance > 0 ? missing_.Missing(key) / allowance : __builtin_inf();
     return false;
@@ -71,10 +73,10 @@ bool LeaveRule::IsLikely(float key, std::uint64_t n) {
 
 std::size_t LeaveRule::ListsToOpen(std::size_t left) const {
     const std::size_t open = missing_.opened();
-    // Late rows are no longer avoided, or half of the rows were looked at already: then the other
-    // half are, so that a scan which is read to its end has hardly a late row.
+    // Late rows are no longer avoided, or half of the rows were looked at already: then look at the
+    // other half, too. A scan that is read to its end has then hardly a late row.
     if (!(excess_ < __builtin_inf()) || missing_.RowsLeft() <= missing_.RowsHeld()) return left;
-    // Each eighth takes about a quarter off what is missing.
+    // Each eighth of the lists takes about a quarter off the missing rows.
     const std::size_t more = (excess_ > 4 ? open / 2 : excess_ > 2 ? open / 4 : open / 8) + 1;
     return more < left ? more : left;
 }

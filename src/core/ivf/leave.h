@@ -1,5 +1,5 @@
-// May the next row leave, or is another list opened first? One rule for every LIMIT, filter, cursor
-// and join:
+// This file owns the rule that decides: may the next row leave, or is another list opened first?
+// The rule is the same for every LIMIT, filter, cursor and join:
 //
 //   missing(d) + late  <=  (1 - t) / t * min(n, w)
 //
@@ -14,14 +14,14 @@
 // more rows than are missing in all, so the bound holds for each of them. Hence n counts for w rows
 // at most: what a filter throws away earns no right to miss more.
 //
-// t is not asked for: it is what the lists that a scan probes at first give its first rows. kBase
-// rows (or w, if those are fewer) leave without a question; what is then expected to be missing,
-// for each of them, is (1 - t) / t from there on. So figures of the model (missing.h) are compared
-// with each other, at different depths of one query, and its common error cancels.
+// Nobody has to set t: the lists that a scan probes at first decide it. kBase rows (or w, if w is
+// less) leave without a question. The rows expected to be missing then, divided by the rows that
+// left, are (1 - t) / t for the rest of the scan. So figures of the model (missing.h) are compared
+// with each other, at different depths of one query, and the model's common error cancels.
 //
 // A row costs two comparisons: with the largest key that the allowance admits, and with the n for
-// which that key was computed. Both are found anew when a list was opened, or n has grown by a
-// part.
+// which that key was computed. Both are computed anew when a list was opened, and when n has grown
+// by a part.
 #pragma once
 
 #include "core/ivf/missing.h"
@@ -32,25 +32,26 @@ class LeaveRule {
   public:
     static constexpr std::uint64_t kBase = 10;
 
-    // Rows wanted, and the least key that there is: rows at that key have no nearer ones.
+    // The number of rows wanted, and the least key that exists: no row is nearer than rows at it.
     void Begin(std::uint64_t wanted, float least_key);
     // Every row leaves: there is no order to keep.
     void BeginWithout();
-    // The lists are going to be opened anew, at first a few of them: rows are asked for again. What
-    // the first rows missed stays known, and late rows stay late.
+    // The lists are going to be opened anew, a few of them at first, and rows ask again. t stays
+    // known, and late rows stay late.
     void Restart();
 
     MissingRows& missing() { return missing_; }
     // Is t known?
     bool IsCalibrated() const { return per_row_ >= 0; }
-    // t, from what is missing at the key of row number `depth`. REQUIRES: missing().Fit(key).
+    // Computes t from the rows missing at the key of row number `depth`.
+    // REQUIRES: missing().Fit(key).
     void Calibrate(float key, std::uint64_t depth);
     std::uint64_t base() const { return wanted_ < kBase ? wanted_ : kBase; }
 
     // Row number n in order, from 1, may leave as far as is known without a look at the lists.
     bool Leaves(float key, std::uint64_t n) const { return key <= largest_ && n <= until_; }
-    // The same with a look. REQUIRES: missing().Fit(key of the row before) unless n = 1; t is
-    // known.
+    // The same with a look at the lists. REQUIRES: missing().Fit(key of the row before), unless
+    // n = 1; t is known.
     bool Ask(float key, std::uint64_t n);
     // Nothing is left to be opened, or no more may be.
     void LetAllLeave();
@@ -66,9 +67,9 @@ class LeaveRule {
         NoteOpened();
     }
     // Before the first row: is it likely that row number n, at that key, will be allowed to leave?
-    // The same requirements.
+    // REQUIRES: as for Ask.
     bool IsLikely(float key, std::uint64_t n);
-    // How many of the `left` lists are opened next, once Ask or IsLikely said no.
+    // The number of lists to open next, of the `left` ones, once Ask or IsLikely said no.
     std::size_t ListsToOpen(std::size_t left) const;
 
   private:
@@ -82,7 +83,7 @@ class LeaveRule {
     float largest_ = 0;
     float least_ = 0;
     double per_row_ = -1;  // (1 - t) / t
-    double excess_ = 0;    // what was missing when Ask said no, in allowances
+    double excess_ = 0;    // rows missing when Ask said no, in allowances
 };
 
 }  // namespace quantvec::ivf

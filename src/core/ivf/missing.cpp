@@ -1,3 +1,4 @@
+// The fit of the curve that says how many rows are missing (missing.h).
 #include "core/ivf/missing.h"
 
 namespace quantvec::ivf {

@@ -1,4 +1,4 @@
-// The frame of every page of an index: what the bytes before and after its payload say.
+// This file owns the frame of every page of an index: the bytes before and after the payload.
 //
 //   0        24      64                                                    8128          8192
 //   +--------+-------+------------------------------------------------------+-------------+
@@ -6,9 +6,9 @@
 //   | header |       |                                                      | (special)   |
 //   +--------+-------+------------------------------------------------------+-------------+
 //
-// pd_lower is the end of what was written, because Generic WAL keeps nothing between pd_lower and
-// pd_upper. Pages of one kind and owner form a chain; a chain's payloads, one after the other, are
-// a stream of bytes, and position p of a stream is on the page with ordinal p / 8064.
+// pd_lower is the end of the bytes that were written, because Generic WAL keeps nothing between
+// pd_lower and pd_upper. Pages of one kind and owner form a chain. A chain's payloads, one after the
+// other, are a stream of bytes: position p of a stream is on the page with ordinal p / 8064.
 #pragma once
 
 #include "core/view.h"
@@ -23,7 +23,7 @@ inline constexpr std::size_t kPayloadEnd = kPayloadAt + kPayloadBytes;
 // The server's InvalidBlockNumber.
 inline constexpr std::uint32_t kNoPage = 0xffffffffu;
 
-// Pages that a stream of so many bytes takes.
+// The number of pages that a stream of `bytes` bytes takes.
 constexpr std::uint32_t PagesFor(std::uint64_t bytes) {
     return static_cast<std::uint32_t>((bytes + kPayloadBytes - 1) / kPayloadBytes);
 }
@@ -56,8 +56,8 @@ struct PageTail {
 };
 static_assert(sizeof(PageTail) == 64);
 
-// Flag of the page through which every further row of a list would come: none may until a new model
-// is in place.
+// A flag of a list's last page, through which every further row would come: no row may come until a
+// new model is in place.
 inline constexpr std::uint16_t kSealed = 1;
 
 inline constexpr std::uint32_t kIdentity = 0x43455651;  // "QVEC"

@@ -1,3 +1,4 @@
+// The eigenvectors of the residuals' covariance, and how sub-spaces share them (basis.h).
 #include "core/quant/basis.h"
 
 #include <cstring>

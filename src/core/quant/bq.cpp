@@ -1,3 +1,4 @@
+// Encoding, query tables, scan and refinement of bq (bq.h).
 #include "core/quant/bq.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Encoding, query tables, scan and training of pq (pq.h).
 #include "core/quant/pq.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// The choice of a code by its kind, and the arithmetic that codes share (quantizer.h).
 #include "core/quant/quantizer.h"
 
 #include <cstring>

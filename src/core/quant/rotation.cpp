@@ -1,4 +1,4 @@
-// See rotation.h.
+// The random signs, and the transforms of the rotation (rotation.h).
 #include "core/quant/rotation.h"
 
 #include "core/random.h"

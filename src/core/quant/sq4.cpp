@@ -1,3 +1,4 @@
+// The levels of sq4, its encoding and scan (sq4.h).
 #include "core/quant/sq4.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Encoding and scan of sq8 (sq8.h).
 #include "core/quant/sq8.h"
 
 namespace quantvec::quant {
