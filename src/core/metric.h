@@ -1,4 +1,5 @@
-// What the operators measure, and the one key by which the index compares rows.
+// This file owns the metrics: the distance of each operator, and the one key by which the index
+// compares rows.
 //
 //   metric    operator, distance d(x, q)       key(x, q)                      key from d
 //   L2        <->   ||x - q||                  ||x - q||^2                    d * d
@@ -7,9 +8,10 @@
 //
 // For one query the key grows with the distance, so an order by key is the order by distance.
 //
-// Codes estimate one thing only, a squared L2 distance (less ||x||^2 for inner product). For inner
-// product that is the key plus ||q||^2, the same for every row: the scan's floats carry it, and it
-// is taken off in double (KeyShift), so that a long query does not swallow the differences.
+// Codes estimate one number only, a squared L2 distance (less ||x||^2 for inner product). For inner
+// product that number is the key plus ||q||^2, which is the same for every row. The scan's floats
+// carry this shift. KeyShift takes it off in double, so that a long query does not swallow the
+// differences.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +25,7 @@ inline double KeyFromDistance(Metric metric, double distance) {
     return metric == Metric::kL2 ? distance * distance : 2.0 * distance;
 }
 
-// What an estimate from codes has above the key. query_norm_sqr: ||q||^2 of the query as given.
+// By this much an estimate from codes is above the key. query_norm_sqr: ||q||^2 of the given query.
 inline double KeyShift(Metric metric, double query_norm_sqr) {
     return metric == Metric::kInnerProduct ? query_norm_sqr : 0.0;
 }

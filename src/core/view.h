@@ -1,4 +1,6 @@
-// Spans of bytes and floats: the words in which the two halves of quantvec talk (src/README.md).
+// This file owns the words that the two halves of quantvec speak: spans of bytes and floats, and a
+// matrix of floats (src/README.md). It also has the two helpers that every file of the core may
+// need: RoundUp and QV_ASSERT.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +29,8 @@ constexpr std::size_t RoundUp(std::size_t n, std::size_t multiple) {
 
 }  // namespace quantvec
 
-// Our own mistakes, never reachable by user input. Active in the unit tests; the shell has Assert.
+// Catches our own mistakes. No user input can reach one. Active in the unit tests; the shell has
+// Assert.
 #ifdef QV_ASSERTIONS
 #define QV_ASSERT(condition) ((condition) ? static_cast<void>(0) : __builtin_trap())
 #else

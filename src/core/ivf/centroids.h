@@ -1,12 +1,13 @@
-// This file owns the answer to: which lists are near? The centroids of an index are stored as codes,
-// twice. Codes of one bit a dimension show that most lists are too far. Codes of four bits show it of
-// most others. The distance itself is computed from the floats, for the lists that are left.
+// This file owns the answer to: which lists are near? The centroids of an index are stored as
+// codes, twice. Codes of one bit a dimension show that most lists are too far. Codes of four bits
+// show it of most others. The distance itself is computed from the floats, for the lists that are
+// left.
 //
 //   table         | bias float x lists | layer of bq, 1 bit | layer of sq4, lloydmax |
 //   layer         blocks of 32 lists: | factors | codes |, as those of rows (block.h)
 //
-// The codes estimate ||q - c||^2 (to them, a centroid is a row of a list whose centroid is 0). A scan
-// opens lists in the order of ||q - c||^2 less the bias:
+// The codes estimate ||q - c||^2 (to them, a centroid is a row of a list whose centroid is 0). A
+// scan opens lists in the order of ||q - c||^2 less the bias:
 //
 //   inner product   ||c + mean||^2, so that the order is that of <q, c>
 //   otherwise       -kSpreadWeight s^2, where s^2 is the mean squared distance of the list's rows
@@ -120,9 +121,9 @@ class ListOrder {
 
   private:
     static constexpr std::size_t kSample = 256;
-    // The key sorts by order, then by exactness, then by number. Lists that are not exact come first,
-    // since they may turn out to be as near. One comparison of keys does what three would do in a heap
-    // of floats.
+    // The key sorts by order, then by exactness, then by number. Lists that are not exact come
+    // first, since they may turn out to be as near. One comparison of keys does what three would do
+    // in a heap of floats.
     struct Item {
         std::uint64_t key;
         float l2sqr;  // once exact

@@ -59,9 +59,9 @@ struct KMeans {
     std::uint32_t* assignment;  // [n]
 };
 
-// A row's key is the same number at all times. No two rows have the same key, and keys put rows into
-// a random order. So the rows with the smallest keys are a random sample, whoever takes it, and in
-// whatever order the rows come.
+// A row's key is the same number at all times. No two rows have the same key, and keys put rows
+// into a random order. So the rows with the smallest keys are a random sample, whoever takes it,
+// and in whatever order the rows come.
 std::uint64_t SampleKey(std::uint64_t row);
 
 // Samples with keys [n] below `limit` become the first centroids, as many as there is room for.

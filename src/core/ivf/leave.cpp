@@ -5,8 +5,8 @@ namespace quantvec::ivf {
 
 namespace {
 
-// The first rows are taken to miss this part of the number that the model expects. The model expects
-// 1.5 to 4 times too much for few rows, and 1 to 2.5 times too much for many (missing.h).
+// The first rows are taken to miss this part of the number that the model expects. The model
+// expects 1.5 to 4 times too much for few rows, and 1 to 2.5 times too much for many (missing.h).
 constexpr double kTrust = 0.5;
 // The least and the largest number of rows that may be missing for each row that left. The least:
 // even where the model is sure, a scan that goes deep shall not open all lists for the last

@@ -5,33 +5,33 @@ namespace quantvec::ivf {
 
 namespace {
 
-// The prior of the slope: 10 to 45 was learned on the sets above. It weighs little as soon as hits
-// are spread over a few lists.
+// The prior of the slope. Slopes of 10 to 45 were learned on the sets of missing.h. The prior
+// weighs little as soon as hits are spread over a few lists.
 constexpr double kPriorSlope = 18, kPriorSlopeError = 30;
-// Steps of Newton's method, and how far one of them may go.
+// Steps of Newton's method, and how far one step may go.
 constexpr int kSteps = 12;
 constexpr double kMostLevelStep = 3, kMostSlopeStep = 6;
 constexpr double kSmallStep = 1e-3;
 constexpr double kLeastSlope = 0.1;
-// Beyond, a share is 0 or 1.
+// Beyond kFar, a share is 0 or 1.
 constexpr float kFar = 40;
-// Means nearer than that, in scales, tell no more.
+// A mean that is nearer than that, in scales, says no more than one at that.
 constexpr float kNearest = -4;
 // LargestKey is content with a key at which this part of the allowance is missing.
 constexpr double kNearAllowance = 0.9;
 constexpr int kSearchSteps = 24;
 
 constexpr std::size_t kLanes = 8;
-// Of more lists than that each so-manieth is looked at, whose sums then stand for all: with 65,536
-// lists, of which a tenth matters, that costs 3 % of precision.
+// If there are more lists than that, only each stride-th is looked at, and its sum stands for all.
+// With 65,536 lists, a tenth of which matters, that costs 3 % of precision.
 constexpr std::size_t kMostLists = 8192;
 
 std::size_t StrideOf(std::size_t lists) {
     return lists / kMostLists + 1;
 }
 
-// e^x for |x| <= kFar, to 1e-4 of it: 2^n times a polynomial, without a branch, so that loops over
-// lists become vector code.
+// e^x for |x| <= kFar, with a relative error of 1e-4: 2^n times a polynomial. There is no branch,
+// so that loops over lists become vector code.
 float Exp(float x) {
     const float t = x * 1.44269504f;
     const float shifted = t + 12582912.0f;  // 1.5 * 2^23: rounds to the nearest integer
@@ -41,15 +41,15 @@ float Exp(float x) {
     return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, p) + n);
 }
 
-// 1 / (1 + e^-x). What is not a number counts as large: a list is rather expected to hold too much.
+// 1 / (1 + e^-x). NaN counts as large: it is better to expect too much of a list than too little.
 float Share(float x) {
     x = x < kFar ? x : kFar;
     x = x > -kFar ? x : -kFar;
     return 1 / (1 + Exp(-x));
 }
 
-// Sum of value(i) over [begin, end), in lanes; or of each stride-th, which the caller takes for
-// all.
+// Sum of value(i) over [begin, end), in lanes. With a stride above 1, the sum of each stride-th
+// value; the caller lets it stand for all.
 template <class Value>
 double Sum(std::size_t begin, std::size_t end, std::size_t stride, Value value) {
     float lanes[kLanes] = {};
@@ -93,7 +93,7 @@ void MissingRows::Set(std::size_t list, float mean, float scale, float rows) {
     const std::uint32_t at = place_[list];
     const float per_scale = 1 / scale;
     const bool known = __builtin_isfinite(mean) && __builtin_isfinite(scale);
-    // Copies of one vector have no scale: all of them are nearer, or none.
+    // Copies of one vector have no scale: all of them are nearer, or none is.
     constexpr float kMostPerScale = 1e30f;
     mean_[at] = known ? mean : -__builtin_inff();
     per_scale_[at] = known ? (per_scale < kMostPerScale ? per_scale : kMostPerScale) : 1;
@@ -135,7 +135,7 @@ void MissingRows::Fit(float key) {
         const float u = (mean_[i] - key) * per_scale_[i];
         u_[i] = u > kNearest ? (u < kFar ? u : kFar) : kNearest;
     }
-    // About the mean of the hits level and slope hardly depend on each other.
+    // Around the mean of the hits, level and slope hardly depend on each other.
     const std::size_t stride = StrideOf(opened_);
     const double hits = Sum(0, opened_, stride, [&](std::size_t i) { return hits_[i]; });
     const double moment = Sum(0, opened_, stride, [&](std::size_t i) { return hits_[i] * u_[i]; });
@@ -147,7 +147,7 @@ void MissingRows::Fit(float key) {
     const auto x = [&](std::size_t i) {
         return static_cast<float>(level) - static_cast<float>(slope) * u_[i];
     };
-    // The level alone: as many hits expected as there are.
+    // The level alone: the expected number of hits becomes the real one.
     const auto find_level = [&] {
         for (int step = 0; step < kSteps; step++) {
             const double expected =
@@ -159,7 +159,7 @@ void MissingRows::Fit(float key) {
         }
     };
     if (first) find_level();
-    // Both: Newton's method on the log likelihood of the hits and the prior.
+    // Level and slope: Newton's method on the log likelihood of the hits and the prior.
     for (int step = 0; step < kSteps; step++) {
         float gradient_level[kLanes] = {}, gradient_slope[kLanes] = {}, w0[kLanes] = {},
               w1[kLanes] = {}, w2[kLanes] = {};
@@ -219,7 +219,8 @@ float MissingRows::LargestKey(float from, double allowance) const {
     double at_from = Missing(from);
     if (!(at_from <= allowance)) return -infinity;
     if (!__builtin_isfinite(from)) return from;
-    // Steps of what makes e times as many of the nearest list, twice as long each time.
+    // The first step makes the missing rows of the nearest list e times as many. Each further step
+    // is twice as long.
     float scale = 0;
     for (std::size_t i = opened_; i < lists_ && !(scale > 0); i++) scale = 1 / per_scale_[i];
     float step = scale / slope_, low = from, high = infinity;

@@ -1,5 +1,5 @@
-// How many rows nearer than a key are to be expected in lists that were not opened? A scan asks
-// before a row leaves (pg/am/leave.h).
+// This file owns the answer to: how many rows nearer than a key are expected in lists that were not
+// opened? A scan asks before a row leaves (leave.h).
 //
 // Seen from a query, the keys of a list's rows lie around a mean m, in steps of a scale s (r: a
 // row's residual, c: the list's centroid, s_r: root mean square of the residuals):
@@ -8,27 +8,27 @@
 //   L2, cosine       ||q-c||^2 + s_r^2     2 s_r sqrt(||q-c||^2 + s_r^2 / 2)
 //   inner product    -2 <q, c>             2 ||q|| s_r
 //
-// s is the standard deviation if residuals had one effective dimension. How many they have, and how
-// heavy the tail is, depends on the data, on the query and on how deep a scan has gone. So the
-// share of a list's rows that is nearer than d is learned from the opened lists, where the rows
-// nearer than d are known:
+// s is the standard deviation if residuals had one effective dimension. Their real number of
+// dimensions, and the weight of the tail, depend on the data, on the query and on the depth of the
+// scan. So the share of a list's rows that is nearer than d is learned from the opened lists, where
+// the rows nearer than d are known:
 //
 //   share(u) = 1 / (1 + exp(slope u - level)),   u = (m - d) / s
 //
-// logistic regression of each opened list's hits on u: maximum likelihood, with a weak prior on the
-// slope that counts where all hits are in one list. One query, two parameters, a few dozen numbers:
-// the model knows no data set. What it expected beside what was there (numpy; default lists and
-// probes, 100 queries, exact keys):
+// This is a logistic regression of each opened list's hits on u: maximum likelihood, with a weak
+// prior on the slope that counts where all hits are in one list. One query, two parameters, a few
+// dozen numbers: the model knows no data set. Missing rows, expected / real (numpy; default lists
+// and probes, 100 queries, exact keys):
 //
 //   rows nearer than the             10th           100th          1,000th        10,000th
 //   wordnet-384, sentences           1.8 / .4       24 / 8         494 / 203      12,967 / 10,183
 //   packages-384, foreign queries    5.3 / 2.5      49 / 31        870 / 618      24,865 / 24,715
 //   fashion-mnist                    .02 / 0        .2 / 0         11 / 1         4,353 / 3,528
 //
-// Within a set, a third of the queries that is expected to miss more does miss more, at every
-// depth. What is expected is too much for few hits, as a mean over steep curves is; so figures are
-// used relative to each other. A normal distribution in place of the learned tail, with the
-// dimension of the residuals, was wrong by powers of ten.
+// Within a set, the third of the queries that is expected to miss more does miss more, at every
+// depth. For few hits the model expects too much, as a mean over steep curves does. So figures are
+// used relative to each other. A normal distribution with the dimension of the residuals, in place
+// of the learned tail, was wrong by powers of ten.
 #pragma once
 
 #include "core/view.h"
@@ -42,11 +42,11 @@ class MissingRows {
     // figures unknown.
     void Begin(std::size_t lists, ByteSpan memory);
 
-    // What is known of an unopened list: mean and scale of its keys, and its rows. Figures that are
-    // not finite are allowed: such a list is expected to hold nothing but missing rows.
+    // Sets the figures of an unopened list: mean and scale of its keys, and its rows. Figures that
+    // are not finite are allowed: all rows of such a list are expected to be missing.
     void Set(std::size_t list, float mean, float scale, float rows);
-    // The list was opened and held so many rows. Opened lists are numbered in the order of these
-    // calls. REQUIRES: it was set, and was not opened before.
+    // The list was opened and held `rows` rows. Opened lists are numbered in the order of these
+    // calls. REQUIRES: the list was set, and was not opened before.
     void Opened(std::size_t list, float rows);
     std::size_t lists() const { return lists_; }
     std::size_t opened() const { return opened_; }
@@ -58,18 +58,18 @@ class MissingRows {
     void Fit(float key);
     // Rows nearer than the key in the unopened lists, by the last fit.
     double Missing(float key) const;
-    // A key from `from` on at which no more than `allowance` rows are missing, and at least nine
-    // tenths of that, if a few dozen steps find it; -infinity: more are missing at `from`;
-    // infinity: no key is too large.
+    // A key from `from` on at which no more than `allowance` rows are missing. At least nine tenths
+    // of that are missing there, if a few dozen steps find such a key. -infinity: more are missing
+    // at `from`. Infinity: no key is too large.
     float LargestKey(float from, double allowance) const;
 
-    // Rows in unopened lists: by their figures, times what opened ones held for each row that was
-    // set.
+    // Rows in unopened lists: the rows that were set for them, corrected by how many rows opened
+    // lists held for each row that was set.
     double RowsLeft() const;
     double RowsHeld() const { return rows_held_; }
 
   private:
-    // Rows that an opened list held for each that was set.
+    // Rows that opened lists held for each row that was set.
     double Growth() const;
 
     std::size_t lists_ = 0;
@@ -78,13 +78,13 @@ class MissingRows {
     float* mean_ = nullptr;
     float* per_scale_ = nullptr;  // 1 / scale
     float* rows_ = nullptr;
-    float* hits_ = nullptr;           // of the opened
-    float* u_ = nullptr;              // of the opened, at the key of the last fit, less center_
+    float* hits_ = nullptr;           // of opened lists
+    float* u_ = nullptr;              // of opened lists, at the key of the last fit, less center_
     std::uint32_t* place_ = nullptr;  // of a list in these arrays
     std::uint32_t* list_ = nullptr;   // at a place
-    double rows_left_ = 0;            // set for the unopened
-    double rows_set_ = 0;             // for the opened
-    double rows_held_ = 0;            // by the opened
+    double rows_left_ = 0;            // set for unopened lists
+    double rows_set_ = 0;             // set for opened lists
+    double rows_held_ = 0;            // held by opened lists
     float level_ = 0, slope_ = 0;     // of the curve, at center_ where the hits are
     float center_ = 0;
 };

@@ -7,8 +7,8 @@
 //   +--------+-------+------------------------------------------------------+-------------+
 //
 // pd_lower is the end of the bytes that were written, because Generic WAL keeps nothing between
-// pd_lower and pd_upper. Pages of one kind and owner form a chain. A chain's payloads, one after the
-// other, are a stream of bytes: position p of a stream is on the page with ordinal p / 8064.
+// pd_lower and pd_upper. Pages of one kind and owner form a chain. A chain's payloads, one after
+// the other, are a stream of bytes: position p of a stream is on the page with ordinal p / 8064.
 #pragma once
 
 #include "core/view.h"

@@ -1,11 +1,12 @@
-// Heaps over the caller's memory: the threshold of a scan, and queues ordered by a float key.
+// This file owns the heaps, all over the caller's memory: the threshold of a scan, and queues in
+// the order of a key.
 #pragma once
 
 #include "core/view.h"
 
 namespace quantvec::ivf {
 
-// Keeps the k smallest of the values it is given; their largest is the threshold.
+// Keeps the k smallest of the values that it is given. The largest of these is the threshold.
 class SmallestK {
   public:
     // memory [k]
@@ -75,7 +76,7 @@ void MakeHeap(Item* heap, std::size_t size) {
     for (std::size_t i = size / 2; i-- > 0;) HeapSiftDown(heap, size, i);
 }
 
-// Removes the first item: heap[0] must have been read. Returns the new size.
+// Removes the first item, heap[0], which the caller has read before. Returns the new size.
 template <typename Item>
 std::size_t PopHeap(Item* heap, std::size_t size) {
     heap[0] = heap[size - 1];

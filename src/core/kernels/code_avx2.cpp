@@ -109,9 +109,9 @@ struct ByteSums {
     }
 };
 
-// Byte i is table[index[i]] of 256 entries: the low half of the index looks up in 16 registers, each
-// of its other bits chooses between halves of what is left. 9.8 ns a row of 96 look-ups (Zen 4), where
-// plain loads take 26.
+// Byte i is table[index[i]] of 256 entries. The low half of the index looks up in 16 registers.
+// Each of its other bits then chooses between two halves of the results. 9.8 ns a row of 96
+// look-ups (Zen 4), where plain loads take 26.
 __m256i Lookup(const std::uint8_t* table, __m256i index) {
     const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
     // blendv looks at the upmost bit of a byte.
@@ -237,7 +237,7 @@ void SubsetTables(const float* q, std::size_t groups, float inverse, float most,
                   std::uint8_t* high) {
     const __m128 scale = _mm_set1_ps(inverse), half = _mm_set1_ps(0.5f);
     const __m128 limit = _mm_set1_ps(most), zero = _mm_setzero_ps();
-    // min and max give their second operand for what is not a number.
+    // min and max give their second operand if an operand is NaN.
     const auto entries = [&](__m128 sums) {
         const __m128 v = _mm_min_ps(_mm_fmadd_ps(sums, scale, half), limit);
         return _mm_cvttps_epi32(_mm_max_ps(v, zero));
@@ -312,7 +312,7 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
         w = _mm256_fmadd_ps(_mm256_set1_ps(scalars.round_error), Abs(scale), w);
         w = _mm256_fmadd_ps(_mm256_set1_ps(scalars.slack), _mm256_add_ps(base, Abs(add)), w);
         const __m256 bound = _mm256_sub_ps(e, w);
-        // "Not greater or equal": what is not a number is selected.
+        // "Not greater or equal": a bound that is NaN is selected.
         const __m256 below = _mm256_cmp_ps(bound, limit, _CMP_NGE_UQ);
         selected |= static_cast<std::uint32_t>(_mm256_movemask_ps(below)) << i;
         const __m256 no_number = _mm256_cmp_ps(bound, bound, _CMP_UNORD_Q);

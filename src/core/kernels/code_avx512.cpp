@@ -43,7 +43,8 @@ __m128i SumLanes(__m512i a, __m512i b, __m512i c, __m512i d) {
     return _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
 }
 
-// Of a row or a plane of the query, what one step takes: 128 dimensions, or the last 64.
+// The part of a row, or of a plane of the query, that one step takes: 128 dimensions, or the last
+// 64.
 struct Pair {
     __m512i first, second;
 };
@@ -69,8 +70,9 @@ struct Bytes {
     }
 };
 
-// Low nibbles of 64 bytes are dimensions 0 to 31 and 64 to 95, high ones the others. Against steps of
-// 64 dimensions, whose two halves come from the same 32 bytes, 27.8 to 22.0 ns a row of 1,536 (Zen 4).
+// Low nibbles of 64 bytes are dimensions 0 to 31 and 64 to 95, high ones the others. Against steps
+// of 64 dimensions, whose two halves come from the same 32 bytes, 27.8 to 22.0 ns a row of 1,536
+// (Zen 4).
 struct Nibbles {
     __m512i levels;
 
@@ -174,8 +176,8 @@ void AddRows(__m512i rows, std::uint32_t* sums) {
     _mm512_storeu_si512(sums + 16, _mm512_add_epi32(_mm512_loadu_si512(sums + 16), upper));
 }
 
-// Byte i is table[index[i]] of 256 entries: the low half of the index looks up in 16 registers, each
-// of its other bits chooses between halves of what is left.
+// Byte i is table[index[i]] of 256 entries. The low half of the index looks up in 16 registers.
+// Each of its other bits then chooses between two halves of the results.
 __m256i Lookup(const std::uint8_t* table, __m256i index) {
     const __m256i low = _mm256_and_si256(index, _mm256_set1_epi8(15));
     const __mmask32 bit4 = _mm256_test_epi8_mask(index, _mm256_set1_epi8(16));
@@ -280,8 +282,8 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
 
 void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
                   std::uint8_t* high) {
-    // Lane k is the subset with the bits of k. min and max give their second operand for what is not
-    // a number.
+    // Lane k is the subset with the bits of k. min and max give their second operand if an operand
+    // is NaN.
     constexpr __mmask16 kHas[4] = {0xAAAA, 0xCCCC, 0xF0F0, 0xFF00};
     const __m512 scale = _mm512_set1_ps(inverse), half = _mm512_set1_ps(0.5f);
     const __m512 limit = _mm512_set1_ps(most);
@@ -337,7 +339,7 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
         w = _mm512_fmadd_ps(_mm512_set1_ps(scalars.slack), _mm512_add_ps(base, _mm512_abs_ps(add)),
                             w);
         const __m512 bound = _mm512_sub_ps(e, w);
-        // "Not greater or equal": what is not a number is selected.
+        // "Not greater or equal": a bound that is NaN is selected.
         const __mmask16 below = _mm512_cmp_ps_mask(bound, limit, _CMP_NGE_UQ);
         selected |= static_cast<std::uint32_t>(below) << i;
         const __mmask16 no_number = _mm512_cmp_ps_mask(bound, bound, _CMP_UNORD_Q);

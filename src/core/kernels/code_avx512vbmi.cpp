@@ -1,4 +1,4 @@
-// What AVX-512 VBMI, the permutation of 64 bytes, does faster than code_avx512.cpp.
+// The kernels that AVX-512 VBMI, the permutation of 64 bytes, does faster than code_avx512.cpp.
 #if defined(__x86_64__)
 
 // GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then
@@ -14,9 +14,10 @@
 
 namespace quantvec::kernels::avx512vbmi {
 
-// A step is four groups, whose tables are one register of 64 entries. Codes are put in order of rows
-// first, byte 4 * row + group, so that dpbusd adds the four entries of a row: 8 operations for 64
-// bytes where code_avx512.cpp has 11, and 2.17 ns a row of 768 dimensions where that takes 2.77 (Zen 4).
+// A step is four groups, whose tables are one register of 64 entries. Codes are put in order of
+// rows first, byte 4 * row + group, so that dpbusd adds the four entries of a row: 8 operations for
+// 64 bytes where code_avx512.cpp has 11, and 2.17 ns a row of 768 dimensions where that takes 2.77
+// (Zen 4).
 void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
               std::uint32_t sums[32]) {
     const __m512i nibble = _mm512_set1_epi8(15), one = _mm512_set1_epi8(1);
@@ -42,8 +43,8 @@ void FastScan(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t
     _mm512_storeu_si512(sums + 16, _mm512_add_epi32(_mm512_loadu_si512(sums + 16), upper));
 }
 
-// Two permutations have the 256 entries of a sub-quantizer, the upmost bit of a code chooses between
-// them: 4.1 ns a row of 96 look-ups, where 16 shuffles take 9 (Zen 4).
+// Two permutations have the 256 entries of a sub-quantizer, the upmost bit of a code chooses
+// between them: 4.1 ns a row of 96 look-ups, where 16 shuffles take 9 (Zen 4).
 void PqSums(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t m,
             std::uint32_t sums[32]) {
     // 256 entries of 255 are the most that 16 bits hold.

@@ -34,8 +34,8 @@ struct SplitDot {
 };
 
 // kRows rows whose values of a step are values(row, i): a load of the query serves all of them.
-// Values less 128 are signed bytes, whose products with the query need no widening before; what is
-// taken from them is the same for all rows.
+// Values less 128 are signed bytes: their products with the query need no widening before. The
+// difference of the sums, 128 times the sum of the query, is the same for all rows.
 template <std::size_t kRows, class Values>
 void DotSomeRows(const std::uint8_t* codes, std::size_t stride, const std::int8_t* hi,
                  const std::int8_t* lo, std::size_t n, float* sums, Values values) {
@@ -177,7 +177,7 @@ std::int64_t DotPlanes(const std::uint8_t* planes, std::size_t bits, const std::
 void SubsetTables(const float* q, std::size_t groups, float inverse, float most, std::uint8_t* low,
                   std::uint8_t* high) {
     const float32x4_t zero = vdupq_n_f32(0), limit = vdupq_n_f32(most);
-    // What is not a number becomes `most`: no comparison holds for it.
+    // NaN becomes `most`: no comparison with it holds.
     const auto entries = [&](float32x4_t sums) {
         float32x4_t v = vaddq_f32(vmulq_n_f32(sums, inverse), vdupq_n_f32(0.5f));
         v = vbslq_f32(vcltq_f32(v, limit), v, limit);
@@ -244,7 +244,7 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
         w = vfmaq_f32(w, vdupq_n_f32(scalars.round_error), vabsq_f32(scale));
         w = vfmaq_f32(w, vdupq_n_f32(scalars.slack), vaddq_f32(base, vabsq_f32(add)));
         const float32x4_t bound = vsubq_f32(e, w);
-        // Not `bound < threshold`: what is not a number is selected.
+        // Not `bound < threshold`: a bound that is NaN is selected.
         const uint32x4_t above = vcgeq_f32(bound, limit);
         selected |= vaddvq_u32(vbicq_u32(lane_bit, above)) << i;
         vst1q_f32(lower + i, vbslq_f32(vceqq_f32(bound, bound), bound, minus_infinity));

@@ -125,7 +125,7 @@ std::uint32_t BoundBlock(const BlockFactors& factors, const BlockScalars& scalar
                         scalars.round_error * __builtin_fabsf(scale) +
                         scalars.slack * (scalars.base + __builtin_fabsf(add));
         const float bound = e - w;
-        // Not `bound < threshold`: what is not a number is selected.
+        // Not `bound < threshold`: a bound that is NaN is selected.
         if (!(bound >= threshold)) selected |= std::uint32_t{1} << i;
         lower[i] = bound == bound ? bound : -__builtin_inff();
         estimate[i] = e;

@@ -1,4 +1,4 @@
-// Which table is in use. Asks the processor once, when Select is called; nothing runs at load.
+// This file owns the choice of the table in use. Select asks the processor; nothing runs at load.
 #include "core/kernels/tables.h"
 
 #include <cstring>

@@ -1,8 +1,9 @@
-// The arithmetic that is worth an instruction set of its own: one table of functions for each.
+// This file owns the interface of the kernels: the arithmetic that is worth an instruction set of
+// its own, as one table of functions for each instruction set.
 //
 // Two classes (README.md here has the table of kernels by instruction set and error):
-//   search       distances and estimates: within a stated tolerance of the plain loop on every table
-//   code-making  what ends up in stored bytes: the same bytes on every table
+//   search       distances and estimates: within a stated tolerance of the plain loop, every table
+//   code-making  results that end up in stored bytes: the same bytes on every table
 //
 // Pointers need no alignment. n may be 0 unless a line says otherwise.
 #pragma once
@@ -26,7 +27,7 @@ struct BlockFactors {
 };
 struct BlockScalars {
     float base;          // ||q - c||^2
-    float unit;          // what one step of the integer sum means
+    float unit;          // the size of one step of the integer sum
     float shift;         // constant part of <code, query>
     float total;         // multiplies offset
     float error_factor;  // epsilon-tightened 2 ||q - c||
@@ -52,12 +53,12 @@ struct Kernels {
     void (*tile_scores)(const float* const* rows, std::size_t n, const float* tile,
                         const float* norms, std::size_t dim, float* scores);
 
-    // out[k] = <x, codeword k>. book [width, ksub]: the codewords lie side by side, as for pq_nearest;
-    // ksub a multiple of 16.
+    // out[k] = <x, codeword k>. book [width, ksub]: the codewords lie side by side, as for
+    // pq_nearest; ksub a multiple of 16.
     void (*pq_products)(const float* x, const float* book, std::size_t width, std::size_t ksub,
                         float* out);
 
-    // max |x[i]|, what is not a number left out; 0 for n = 0.
+    // max |x[i]| without NaN; 0 for n = 0.
     float (*abs_max)(const float* x, std::size_t n);
 
     // ---- code-making class ----
@@ -82,19 +83,20 @@ struct Kernels {
     // ---- search class, integer: exact on every table ----
     // Rows of bytes against one query. Row r begins at codes + r * stride; hi and lo in [-64, 63];
     // n % 64 == 0 and at most 16384. For each row,
-    // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]), which is exact up to its one rounding
-    // to a float.
+    // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]). The sum over i is exact, and is
+    // rounded to a float once.
     void (*dot_u8)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
                    const std::int8_t* hi, const std::int8_t* lo, std::size_t n, float* sums);
-    // The same for 4-bit codes that stand for 16 levels. A row holds n/64 groups of 64 dimensions in
-    // 32 bytes: byte k has dimension k in its low nibble and dimension k+32 in its high nibble;
+    // The same for 4-bit codes that stand for 16 levels. A row holds n/64 groups of 64 dimensions
+    // in 32 bytes: byte k has dimension k in its low nibble and dimension k+32 in its high nibble;
     // code[i] is levels[nibble i].
     void (*dot_u4)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,
                    const std::uint8_t levels[16], const std::int8_t* hi, const std::int8_t* lo,
                    std::size_t n, float* sums);
     // 1-bit fast scan over a block of 32 rows. `codes` holds `groups` groups of 4 dimensions, 16
-    // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables` holds
-    // 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4 == 0.
+    // bytes each: byte j has row j in its low nibble and row j+16 in its high nibble. `tables`
+    // holds 16 bytes a group. sums[r] += sum over groups of tables[16*g + nibble(g, r)]. groups % 4
+    // == 0.
     void (*fast_scan)(const std::uint8_t* codes, const std::uint8_t* tables, std::size_t groups,
                       std::uint32_t sums[32]);
     // Product-quantizer sums over a block of 32 rows. codes [m, 32]: byte r of group j is row r's
@@ -109,24 +111,25 @@ struct Kernels {
                                const std::int8_t* lo, std::size_t n);
 
     // ---- search class: a query as integers ----
-    // Tables for fast_scan: entry k of group g is the sum of those of the 4 coordinates at q + 4 * g
-    // whose bit is set in k, above the least such sum, times `inverse`, rounded, at most `most`
-    // (which also stands for what is not a number) <= 65535. low[16 * g + k] gets its low byte, high
-    // (unless nullptr) its high byte.
+    // Tables for fast_scan. Group g has the 4 coordinates at q + 4 * g. Its entry k starts from the
+    // sum of the coordinates whose bit is set in k, less the least such sum of the group. That
+    // times `inverse`, rounded, is the entry; it is at most `most` <= 65535, and `most` where it is
+    // NaN. low[16 * g + k] gets its low byte, high (unless nullptr) its high byte.
     void (*subset_tables)(const float* q, std::size_t groups, float inverse, float most,
                           std::uint8_t* low, std::uint8_t* high);
-    // 128 * hi[i] + lo[i] is the integer nearest to q[i] * inverse, within +-8127, so that hi and lo
-    // are in [-64, 63]; n % 64 == 0. What is not a number becomes some such integer.
+    // 128 * hi[i] + lo[i] is the integer nearest to q[i] * inverse, within +-8127, so that hi and
+    // lo are in [-64, 63]; n % 64 == 0. NaN becomes some such integer.
     void (*split_query)(const float* q, std::size_t n, float inverse, std::int8_t* hi,
                         std::int8_t* lo);
 
     // ---- search class: bounds of a block ----
     // Fills lower[32] and estimate[32] and returns the mask of rows whose lower bound is below
-    // `threshold` (bit i for row i; a bound that is not a number counts as -infinity).
+    // `threshold` (bit i for row i; a bound that is NaN counts as -infinity).
     std::uint32_t (*bound_block)(const BlockFactors& factors, const BlockScalars& scalars,
                                  const float sums[32], float threshold, float lower[32],
                                  float estimate[32]);
-    // The least of the values whose bit of `mask` is set, none of them NaN; infinity if none is set.
+    // The least of the values whose bit of `mask` is set, none of them NaN; infinity if none is
+    // set.
     float (*masked_min)(const float values[32], std::uint32_t mask);
 };
 

@@ -112,7 +112,8 @@ xsimd::batch<float, Arch> WhereLess(const xsimd::batch<float, Arch>& x,
                                     const xsimd::batch<float, Arch>& otherwise) {
     return xsimd::select(x < y, then, otherwise);
 }
-// xsimd::min takes its operands in another order from version 14 on, so another one of them where one is NaN.
+// From version 14 on, xsimd::min takes its operands in another order: if one is NaN, it returns the
+// other one.
 #ifdef __SSE2__
 inline __m128 MinRegister(__m128 x, __m128 y) {
     return _mm_min_ps(x, y);

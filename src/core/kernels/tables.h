@@ -1,5 +1,5 @@
-// What the files of this folder share: the integer kernels by instruction set (code_*.cpp), and the
-// finished tables (target_*.cpp) from which dispatch.cpp chooses.
+// The declarations that the files of this folder share: the integer kernels by instruction set
+// (code_*.cpp), and the finished tables (target_*.cpp), one of which dispatch.cpp chooses.
 #pragma once
 
 #include "core/kernels/kernels.h"

@@ -1,4 +1,4 @@
-// The tables "avx512": AVX-512 F, CD, BW, DQ, VL and VNNI, and "avx512vbmi", which has VBMI besides.
+// Two tables: "avx512" needs AVX-512 F, CD, BW, DQ, VL and VNNI; "avx512vbmi" needs VBMI besides.
 #if defined(__x86_64__)
 
 // GCC 12's AVX-512 header leaves registers undefined by initialising them with themselves, and then

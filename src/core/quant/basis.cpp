@@ -45,8 +45,8 @@ void Rotate(float* __restrict x, float* __restrict y, float c, float s, std::siz
 }
 
 // With x = row i left of the diagonal: the reflection P = I - u u^T / h that turns x into its last
-// coordinate. A becomes P A P above row i, u stays in the place of x, and off[i - 1] is what is
-// left of x. values[i] = h, 0 for P = I.
+// coordinate. A becomes P A P above row i, u stays in the place of x, and off[i - 1] becomes that
+// coordinate. values[i] = h, 0 for P = I.
 void Reduce(Eigen& e, std::size_t i) {
     const std::size_t n = e.n;
     float* u = e.vectors + i * n;
@@ -67,7 +67,7 @@ void Reduce(Eigen& e, std::size_t i) {
     const double h = SquaredNorm(u, i) / 2;
     e.values[i] = h;
 
-    // p = A u, of which the lower half is there.
+    // p = A u. Only the lower half of A is stored.
     for (std::size_t j = 0; j < i; j++) {
         const float* row = e.vectors + j * n;
         p[j] = Dot(row, u, j + 1);

@@ -1,4 +1,5 @@
-// The learned basis of pq: the directions in which residuals spread, shared out among sub-spaces.
+// This file owns the learned basis of pq: the directions along which residuals spread, shared out
+// among sub-spaces.
 //
 // Ge, He, Ke & Sun, "Optimized Product Quantization", TPAMI 2014, section 3.2 (the parametric
 // solution): a product quantizer errs least where its sub-spaces are independent and carry equally
@@ -14,24 +15,25 @@
 // Difference to the paper: what a direction counts for is not log(value), but log(value / level)
 // if above 0, else 0. The level is that of reverse water-filling (Cover & Thomas, "Elements of
 // Information Theory", section 10.3.3): values below it get no bits of a good code, and the others'
-// logs sum up to 2 ln 2 times all bits. So it does not matter in which units vectors come, a
-// direction without spread does not pass for one with less than none, and equal sums are right for
-// sub-spaces of unequal widths, too: every one has the bits for as much.
+// logs sum up to 2 ln 2 times all bits. So the units of the vectors do not matter. A direction
+// without spread does not count as less than nothing. And equal sums are right for sub-spaces of
+// unequal widths, too: each sub-space has bits for as much.
 //
 // The eigenvectors come by Householder's tridiagonalisation (Martin, Reinsch & Wilkinson, "tred2",
-// Numer. Math. 11, 1968) and implicit QL (Dubrulle, Martin & Wilkinson, "The implicit QL algorithm",
-// Numer. Math. 12, 1968). Differences: matrix and vectors are float, what is only [n] is double; the
-// vectors are rows, so that every inner loop runs over adjacent numbers; they are sorted and made
-// orthonormal once more at the end, since thousands of float rotations leave 1e-5 of error. Values
-// below 1e-6 of the largest are noise. The same bits on every instruction set.
+// Numer. Math. 11, 1968) and implicit QL (Dubrulle, Martin & Wilkinson, "The implicit QL
+// algorithm", Numer. Math. 12, 1968). Differences: the matrix and the eigenvectors are float,
+// arrays of [n] are double. Eigenvectors are rows, so that every inner loop runs over adjacent
+// numbers. They are sorted and made orthonormal once more at the end, since thousands of float
+// rotations leave 1e-5 of error. Values below 1e-6 of the largest are noise. The same bits on every
+// instruction set.
 #pragma once
 
 #include "core/quant/pq.h"
 
 namespace quantvec::quant {
 
-// Adds x x^T of the rows x to the covariance: its lower half, row i up to column i. Pieces of 4 rows
-// and more are twice as fast as single ones. x [rows, n]; covariance [n, n], zero at first.
+// Adds x x^T of the rows x to the covariance: its lower half, row i up to column i. Pieces of 4
+// rows and more are twice as fast as single ones. x [rows, n]; covariance [n, n], zero at first.
 void AddCovariance(const float* x, std::size_t rows, std::size_t n, float* covariance);
 
 // ---- eigenvectors of a symmetric matrix, in steps ----
@@ -49,10 +51,10 @@ struct Eigen {
     unsigned iterations;  // for the eigenvalue `at`
     double unit;          // the matrix is divided by it
 };
-// Fills in phase and what follows. O(n^2), as a step.
+// Fills in `phase` and the members after it. O(n^2), as a step.
 void EigenBegin(Eigen& eigen);
-// Some 5 n steps are to be done; false: no more, phase is kDone, or kFailed if the matrix holds what
-// is not finite (vectors and values mean nothing then).
+// There are some 5 n steps. False: this was the last one. Then phase is kDone, or kFailed if a
+// number of the matrix is not finite (vectors and values mean nothing then).
 bool EigenStep(Eigen& eigen);
 
 // ---- the basis ----

@@ -13,14 +13,14 @@ namespace {
 constexpr float kGaussianStep[9] = {0,        1.59577f, 0.99569f, 0.58602f, 0.33520f,
                                     0.18814f, 0.10406f, 0.05687f, 0.03076f};
 
-// The steps that are tried for each vector, as shares of that one. The best of them is within 5 % of
-// the error of the best step there is at 384 normal coordinates and 8 bits (share 1 alone: 24 %), .4 %
-// at 4 bits (2 %). Below 4 bits the search gives less than 1 %.
+// The steps that are tried for each vector, as shares of kGaussianStep's. At 384 normal coordinates
+// and 8 bits, the best of them has an error within 5 % of the best possible step's (share 1 alone:
+// 24 %); at 4 bits within .4 % (2 %). Below 4 bits the search gives less than 1 %.
 constexpr float kStepShares[] = {0.62f, 0.69f, 0.76f, 0.83f, 0.90f, 0.97f, 1.04f, 1.12f};
 constexpr unsigned kSearchFromBits = 4;
 
-// Values of the grid nearest to the residual: magnitudes m + 1/2 below `half`. Truncation towards
-// zero is the floor on either side, since the sign alone decides the side.
+// The values of the grid nearest to the residual: magnitudes m + 1/2 below `half`. The sign alone
+// decides the side of zero, so truncation of the magnitude is the floor on either side.
 void Quantize(ConstFloatSpan residual, float step, int half, float* grid) {
     const float inverse = step > 0 && __builtin_isfinite(step) ? 1.0f / step : 0.0f;
     const float most = static_cast<float>(half - 1);
@@ -144,7 +144,8 @@ void Bq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     prepared.refine_unit = QuantizeQuery(query, prepared.hi, prepared.lo);
     const float half = static_cast<float>(1 << (spec.bits - 1));
     prepared.refine_shift = half * least - (half - 0.5f) * total;
-    // The signs' sum keeps the tables' rounding, the other bits have the integer query's.
+    // The sum of the signs has the rounding of the tables, the other bits have that of the integer
+    // query.
     const float fine = prepared.refine_unit * __builtin_sqrtf(dim / 12);
     prepared.refine_round_error = half * (prepared.round_error + epsilon * fine);
 }
@@ -172,7 +173,7 @@ Estimate Bq::Refine(const Spec& spec, const PreparedQuery& prepared, float base,
     const float half = static_cast<float>(1 << (spec.bits - 1));
     const float dot =
         half * sum * prepared.unit + low * prepared.refine_unit + prepared.refine_shift;
-    // Two roundings that know nothing of each other add up as their squares do.
+    // The two roundings are independent, so their squares add up.
     const float code = 2 * prepared.tighten * __builtin_sqrtf(base) * error;
     const float query = prepared.refine_round_error * __builtin_fabsf(scale);
     return {

@@ -44,8 +44,8 @@ class Bq final : public Transposed<Bq> {
                     const std::uint8_t* refine) const override;
 
   private:
-    // The rounding of byte tables is as large as the whole error of a code of 6 bits; from there on
-    // a table entry has 16 bits: all low bytes, then all high bytes.
+    // The rounding of byte tables is as large as the whole error of a code of 6 bits. So from 6
+    // bits on a table entry has 16 bits: all low bytes come first, then all high bytes.
     static bool FineTables(const Spec& spec) { return spec.bits >= 6; }
     static std::size_t TableBytes(const Spec& spec) {
         return std::size_t{spec.padded_dim} * (FineTables(spec) ? 8 : 4);

@@ -99,7 +99,7 @@ void Pq::PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon, Byt
     std::uint8_t* tables = memory.data();
     const std::size_t entries = spec.m * words;
     for (std::size_t i = 0; i < entries; i++) {
-        // (What is not a number becomes the most.)
+        // (NaN becomes the most.)
         const float v = products[i] * inverse + 0.5f;
         const int step = static_cast<int>(v < most ? v : most);
         tables[i] = static_cast<std::uint8_t>(step);

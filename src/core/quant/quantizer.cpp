@@ -55,7 +55,7 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float rr = k.ordered_dot(residual.data(), residual.data(), n);
     const float rg = k.ordered_dot(residual.data(), grid, n);
     const UnbiasedCode none = {0, 0, __builtin_inff()};
-    // r = 0 is its own code; what is not a number, or too small a one, has none.
+    // r = 0 is its own code. A residual that is not finite, or too small, has no code.
     if (IsTooSmall(residual, rr)) return none;
     if (rr == 0) return {0, -WithSlack(norm_sqr), 0};
     if (!(rr > 0) || !(rg > 0)) return none;
@@ -63,9 +63,9 @@ UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, c
     const float cg = k.ordered_dot(centroid.data(), grid, n);
     const float exact = rr / rg;
     const float alpha = rounded ? FromBfloat16(ToBfloat16(2 * exact)) / 2 : exact;
-    // ||exact g||^2 - ||r||^2, since <exact g, r> = ||r||^2. The difference of two like numbers
-    // carries their rounding.
-    // (The square of a tiny step has no digits left.)
+    // ||exact g||^2 - ||r||^2, since <exact g, r> = ||r||^2. This is a difference of two numbers
+    // that are nearly equal, so it carries their rounding. (The square of a tiny step has no digits
+    // left.)
     const bool tiny = exact * exact < 1e-36f;
     const float ee = (tiny ? exact * (exact * gg) : exact * exact * gg) - rr;
     const float across = __builtin_sqrtf((ee > 0 ? ee : 0) + 1e-6f * rr);

@@ -1,11 +1,11 @@
-// The one interface of all codes: ask the size, hand over the memory.
+// This file owns the one interface of all codes: ask the size, hand over the memory.
 //
 // A row x is stored in a list with centroid c. All arithmetic happens in one space: the stored mean
-// is subtracted and the result rotated (rotation.h), so that c, r = x - c and q below are rotated
+// is subtracted and the result rotated (rotation.h). So c, r = x - c and q below are rotated
 // vectors of padded_dim floats, and coordinates of r look alike whatever the data.
 //
-// A code stands for a vector r^ near r, stored as integers u and a few factors. What the operators
-// need is one number, the key (core/metric.h), of which the code gives an estimate and bounds:
+// A code stands for a vector r^ near r, stored as integers u and a few factors. The operators need
+// one number, the key (core/metric.h). The code gives an estimate and bounds of it:
 //
 //   ||q - x||^2 = ||q - c||^2 + ||r||^2 - 2 <q - c, r>
 //   <q - c, r>  = <q - c, r^> + <q - c, e>,  e = r - r^
@@ -14,9 +14,9 @@
 //   error        = 2 ||q - c|| ||e|| * min(1, epsilon * spread)    + rounding of q
 //
 // The first factor of the error is hard (Cauchy-Schwarz); epsilon tightens it because a rotated e
-// points nowhere in particular: spread is 1 / sqrt(padded_dim - 1) (RaBitQ, Gao & Long, SIGMOD 2024,
-// section 3.2; README.md derives the factors). One query table serves every list, since <c, r^> is
-// inside `add`.
+// points nowhere in particular: spread is 1 / sqrt(padded_dim - 1) (RaBitQ, Gao & Long, SIGMOD
+// 2024, section 3.2; README.md derives the factors). One query table serves every list, since <c,
+// r^> is inside `add`.
 //
 //   factor   meaning                                                            stored as
 //   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
@@ -24,8 +24,9 @@
 //   error    ||e||, e = r - r^, rounded up                                      bfloat16
 //   offset   -2 * value of code 0 (sq8 and sq4)                                 float
 //
-// A block holds 32 rows (ivf/block.h draws it). Codes that are scanned many at a time are
-// transposed in it; that is the quantizer's business: Scatter and ScanPiece agree on it.
+// A block holds 32 rows (ivf/block.h draws it). The quantizer decides how codes lie in it, and
+// Scatter and ScanPiece agree on that: row after row (row_major.h), or transposed, so that many
+// rows are scanned at a time (transposed.h).
 #pragma once
 
 #include "core/kernels/kernels.h"
@@ -73,12 +74,12 @@ struct PreparedQuery {
     std::span<std::uint8_t> tables;  // bq: 16 entries for each 4 dimensions
     std::span<std::int8_t> hi;       // [padded_dim] integer query, 128 * hi + lo
     std::span<std::int8_t> lo;       // [padded_dim]
-    float unit;                      // scan: what one step of a block's integer sum means
+    float unit;                      // scan: the size of one step of a block's integer sum
     float shift;                     // scan: constant part of <code, query>
     float total;                     // scan: multiplies the factor `offset`
     float round_error;               // scan: the query's rounding, in units of <code, query>
     float tighten;                   // min(1, epsilon * spread)
-    float refine_unit;               // refine: what one step of the integer dot means
+    float refine_unit;               // refine: the size of one step of the integer dot
     float refine_shift;
     float refine_round_error;
 };
@@ -120,16 +121,16 @@ class Quantizer {
     virtual void PrepareQuery(const Spec& spec, ConstFloatSpan query, float epsilon,
                               ByteSpan memory, PreparedQuery& prepared) const = 0;
 
-    // Adds a piece of a block's codes to the sums of its rows; `live` says which rows matter. What
-    // lies `ahead` bytes from a byte of the piece will be wanted soon: it is asked for, not read. 0: it
-    // is not known what.
+    // Adds a piece of a block's codes to the sums of its rows; `live` says which rows matter. The
+    // bytes that lie `ahead` bytes from those of the piece will be wanted soon: they are
+    // prefetched, not read. 0: the next bytes are not known.
     virtual void ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
                            ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
                            float sums[32]) const = 0;
 
-    // The estimate by which rows are ordered that get no exact distance: nearest on average, while the
-    // one that bounds are made of errs alike for near rows and far ones. base = ||q - c||^2; scale and
-    // error: the row's factors. Not for inner product.
+    // The estimate that orders rows which get no exact distance: it is nearest on average. The
+    // estimate from which bounds are made errs alike for near rows and far ones. base = ||q -
+    // c||^2; scale and error: the row's factors. Not for inner product.
     virtual float Shrunk(float base, float estimate, float scale, float error) const {
         (void)base, (void)scale, (void)error;
         return estimate;
@@ -155,34 +156,36 @@ struct UnbiasedCode {
     float add;
     float error;
 };
-// residual, centroid, grid [padded_dim]; norm_sqr as for Encode. `rounded`: alpha is going to be
-// stored as a bfloat16, and is one. The same bits on every instruction set.
+// residual, centroid, grid [padded_dim]; norm_sqr as for Encode. `rounded`: alpha will be stored as
+// a bfloat16, and is rounded to one. The same bits on every instruction set.
 UnbiasedCode UnbiasedFactors(ConstFloatSpan residual, ConstFloatSpan centroid, const float* grid,
                              float norm_sqr, bool rounded);
 
-// ||r||^2 of a residual that is not zero is so small that the squares of its coordinates lose their digits, or are
-// nothing: below 5e-41 for each, where a float knows steps of 1.4e-45. Codes of 8 bits would miss what is lost in
-// their bounds.
+// Is ||r||^2 of a residual that is not zero so small that the squares of its coordinates lose
+// digits, or become zero? The limit is 5e-41 for each coordinate; the steps of a float are 1.4e-45
+// there. The bounds of codes of 8 bits would miss the lost digits.
 bool IsTooSmall(ConstFloatSpan residual, float rr);
 
-// A rounded alpha leaves a part of the error along r, which does not average out as the rest does:
-// near neighbours all see it. It is stored at the size that a bound of so many standard errors
-// covers whole; and never below |alpha / exact - 1| ||exact g||, all of it, which is more where the
-// code says little of r (a cosine below kParallelEpsilon / sqrt(n - 1)), so that the hard bound holds.
+// A rounded alpha leaves a part of the error along r. All near neighbours see this part: it does
+// not average out as the rest does. So it is stored at the size that a bound of kParallelEpsilon
+// standard errors covers whole. It is never stored below its full size, |alpha / exact - 1| ||exact
+// g||, so that the hard bound holds; the full size is more where the code says little of r (a
+// cosine below kParallelEpsilon / sqrt(n - 1)).
 inline constexpr float kParallelEpsilon = 3;
 
-// Rounding that so many terms of one unit add up to, half a unit each at most: `epsilon` standard
-// errors, or all of it.
+// The rounding of a sum of `terms` terms, each rounded by at most half a unit: `epsilon` standard
+// errors of it, or all of it if that is less.
 float TermsRounding(float terms, float unit, float epsilon);
 
 // min(1, epsilon * spread)
 float Tighten(const Spec& spec, float epsilon);
 
-// Relative error of float arithmetic over a few numbers, charged to every bound.
+// Relative error of float arithmetic over a few numbers. Every bound pays for it.
 inline constexpr float kSlack = 4e-6f;
 
-// Inner product: ||x||^2 cancels much of ||r||^2 in `add`, whose rounding a short query's bound would
-// not see; so `add`, and with it the lower bound, is kept that much lower.
+// Inner product: ||x||^2 cancels much of ||r||^2 in `add`. A short query's bound would not see the
+// rounding of that difference. So `add`, and with it the lower bound, is made lower by kSlack of
+// ||x||^2.
 inline float WithSlack(float norm_sqr) {
     return norm_sqr * (1 + kSlack);
 }

@@ -3,7 +3,8 @@
 //   block codes  slot s at byte s * RowBytes(spec)
 //   query        two planes of an integer query: hi [padded_dim], lo [padded_dim]
 //
-// A codec names its row's size as the static function RowBytes(spec), and adds Encode and ScanPiece.
+// A codec names its row's size as the static function RowBytes(spec), and adds Encode and
+// ScanPiece.
 #pragma once
 
 #include "core/quant/quantizer.h"

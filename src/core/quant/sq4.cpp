@@ -46,7 +46,7 @@ const LevelTable& TableOf(const Spec& spec) {
     return kTables[static_cast<int>(spec.levels)];
 }
 
-// How much of the range, or of the standard deviation, is tried.
+// The shares of the range, or of the standard deviation, that are tried.
 constexpr float kUniformShares[] = {1.0f, 0.92f, 0.84f, 0.76f, 0.68f, 0.60f};
 constexpr float kLloydMaxShares[] = {0.9f, 0.95f, 1.0f, 1.05f, 1.1f};
 constexpr float kWhole[] = {1.0f};
@@ -89,7 +89,7 @@ void Sq4::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     if (spec.levels == Levels::kUniform) shares = kUniformShares;
     if (spec.levels == Levels::kLloydMax) shares = kLloydMaxShares;
 
-    // One row's codes, a byte each, while the best grid is looked for.
+    // One row's codes, a byte each, during the search for the best grid.
     alignas(16) std::uint8_t codes[16384];
     QV_ASSERT(n <= sizeof codes);
     Grid best = {};

@@ -1,10 +1,10 @@
 // sq4: 4 bits a dimension, 16 levels, scaled for each vector.
 //
-//   levels      where they lie, as bytes 0..255 (sq4.cpp)           scale of a vector
-//   uniform     evenly                                              its range, clipped for least error
-//   lloydmax    least mean square error for a normal variable       its standard deviation
+//   levels      where they lie, as bytes 0..255 (sq4.cpp)         scale of a vector
+//   uniform     evenly                                            range, clipped for least error
+//   lloydmax    least mean square error for a normal variable     standard deviation
 //               (Lloyd 1982; Max 1960), which rotated residuals are
-//   nf4         equal shares of a normal variable, its tails at     its largest coordinate
+//   nf4         equal shares of a normal variable, its tails at   largest coordinate
 //               +-1 (Dettmers et al., QLoRA, NeurIPS 2023)
 //
 //   formula                                        here

@@ -28,7 +28,8 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     }
     const float rr = k.ordered_dot(residual.data(), residual.data(), n);
     const float cross = k.ordered_dot(centroid.data(), decoded, n);
-    // Errors are a two-hundredth of the numbers: their squares vanish long before those do.
+    // Errors are a two-hundredth of the coordinates: their squares become zero long before those of
+    // the coordinates do.
     const bool tiny = step < 1e-15f && inverse > 0;
     const float unit = tiny ? step : 1.0f, in_units = tiny ? inverse : 1.0f;
     for (std::size_t i = 0; i < n; i++) decoded[i] = (decoded[i] - residual[i]) * in_units;

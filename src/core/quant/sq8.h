@@ -1,8 +1,9 @@
 // sq8: 8 bits a dimension, uniform over each vector's own range.
 //
-// Because the range is the vector's own, the code needs no training and no later row can clip; the
-// rotation before it makes the range tight whatever the data (LVQ, Aguerrebere et al., VLDB 2023,
-// section 3, has the per-vector range; here it is taken of the residual).
+// Because the range is the vector's own, the code needs no training, and no later row can lie
+// outside the range. The rotation before it makes the range tight whatever the data. (The range of
+// each vector is from LVQ, Aguerrebere et al., VLDB 2023, section 3; here it is that of the
+// residual.)
 //
 //   formula                                             here
 //   step = (max - min) / 255, rounded up to bfloat16    scale = -2 step (exact in bfloat16)
