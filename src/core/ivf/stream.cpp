@@ -12,7 +12,6 @@ void ListScanner::BeginList(const BlockLayout& layout, const quant::PreparedQuer
     list_id_ = list_id;
     generation_ = generation;
     pending_ = false;
-    factors_missing_ = false;
 }
 
 void ListScanner::BeginPage(const std::uint8_t* page, std::uint32_t page_number,
@@ -33,21 +32,16 @@ void ListScanner::BeginPage(const std::uint8_t* page, std::uint32_t page_number,
 ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
                                            ScoredBlock& block) {
     const quant::Quantizer& q = *layout_->quantizer;
-    const std::size_t code_bytes = layout_->code_bytes;
+    const auto scan = [&](const Piece& piece, std::uint32_t live) {
+        q.ScanPiece(layout_->spec, *prepared_, piece.codes_before,
+                    {page_ + piece.codes_at, piece.code_bytes}, live, ahead_, sums_);
+    };
     if (pending_) {
-        if (consumed_ == code_bytes) return Result::kDamaged;
-        std::size_t at = kPayloadAt;
-        if (factors_missing_) {
-            std::memcpy(head_ + kPrefixBytes, page_ + at, layout_->factor_bytes);
-            factors_missing_ = false;
-            at += layout_->factor_bytes;
-        }
-        const std::size_t left = code_bytes - consumed_;
-        const std::size_t n = left < kPayloadEnd - at ? left : kPayloadEnd - at;
-        q.ScanPiece(layout_->spec, *prepared_, consumed_, {page_ + at, n}, HeadAt(head_)->live,
-                    ahead_, sums_);
-        consumed_ += n;
-        if (consumed_ < code_bytes) return Result::kPageDone;
+        const Piece piece = pieces_.Take();
+        if (piece.factors_at != 0)
+            std::memcpy(head_ + kPrefixBytes, page_ + piece.factors_at, layout_->factor_bytes);
+        scan(piece, HeadAt(head_)->live);
+        if (!pieces_.done()) return Result::kPageDone;
         pending_ = false;
         Score(head_, pending_page_, pending_offset_, threshold, mask, block);
         return Result::kBlock;
@@ -56,43 +50,33 @@ ListScanner::Result ListScanner::NextBlock(float threshold, std::uint32_t mask,
     blocks_left_--;
 
     const std::uint32_t offset = at_;
-    if (offset < kPayloadAt || offset % 64 != 0 || offset + kPrefixBytes > kPayloadEnd)
-        return Result::kDamaged;
+    if (!HeadCanBegin(offset)) return Result::kDamaged;
     const std::uint8_t* head = page_ + offset;
     if (!HeadIsSound(*HeadAt(head), list_id_, generation_)) return Result::kDamaged;
 
     std::memset(sums_, 0, sizeof sums_);
-    const bool whole_head = FactorsFollow(*layout_, offset);
-    std::size_t n = 0;
-    if (whole_head) {
-        const std::size_t codes_at = offset + layout_->head_bytes;
-        const std::size_t room = kPayloadEnd - codes_at;
-        n = room < code_bytes ? room : code_bytes;
-        if (n > 0)
-            q.ScanPiece(layout_->spec, *prepared_, 0, {page_ + codes_at, n}, HeadAt(head)->live,
-                        ahead_, sums_);
-        at_ = static_cast<std::uint32_t>(codes_at + n);
-        if (n == code_bytes) {
-            Score(head, page_number_, offset, threshold, mask, block);
-            return Result::kBlock;
-        }
+    PieceCursor pieces = PiecesOf(*layout_, offset);
+    const Piece piece = pieces.Take();
+    if (piece.code_bytes > 0) scan(piece, HeadAt(head)->live);
+    at_ = piece.end();
+    if (pieces.done()) {
+        Score(head, page_number_, offset, threshold, mask, block);
+        return Result::kBlock;
     }
     // Only the last block of a page can go on.
     if (blocks_left_ != 0) return Result::kDamaged;
-    std::memcpy(head_, head, whole_head ? layout_->head_bytes : kPrefixBytes);
+    std::memcpy(head_, head, piece.factors_at != 0 ? layout_->head_bytes : kPrefixBytes);
     pending_ = true;
-    factors_missing_ = !whole_head;
+    pieces_ = pieces;
     pending_page_ = page_number_;
     pending_offset_ = offset;
-    consumed_ = n;
     return Result::kPageDone;
 }
 
 ListScanner::Result ListScanner::Finish(float threshold, std::uint32_t mask, ScoredBlock& block) {
     if (!pending_) return Result::kPageDone;
     pending_ = false;
-    if (factors_missing_ ||
-        layout_->quantizer->CodeBytesFor(layout_->spec, HeadAt(head_)->used) > consumed_)
+    if (!pieces_.Has(layout_->quantizer->CodeBytesFor(layout_->spec, HeadAt(head_)->used)))
         return Result::kDamaged;
     Score(head_, pending_page_, pending_offset_, threshold, mask, block);
     return Result::kBlock;

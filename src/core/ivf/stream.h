@@ -9,7 +9,7 @@
 //   page n+1 | . . . codes of 4 | block 5 ...          |
 #pragma once
 
-#include "core/ivf/block.h"
+#include "core/ivf/block_walk.h"
 
 namespace quantvec::ivf {
 
@@ -68,10 +68,9 @@ class ListScanner {
     std::uint32_t blocks_left_ = 0;  // heads not yet read on the page
 
     bool pending_ = false;
-    bool factors_missing_ = false;  // of the pending block: they begin the next page
+    PieceCursor pieces_;  // of the pending block: those on later pages
     std::uint32_t pending_page_ = 0;
     std::uint32_t pending_offset_ = 0;
-    std::size_t consumed_ = 0;  // code bytes of the pending block read so far
     float sums_[32];
     float lower_[32];
     float estimate_[32];
