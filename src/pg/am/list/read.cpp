@@ -1,6 +1,7 @@
 // Blocks of a list are copied page by page, while others write to the list.
 #include "pg/am/list/read.h"
 
+#include "core/ivf/block_walk.h"
 #include "pg/am/storage/model.h"
 #include "pg/compat.h"
 #include "pg/error.h"
@@ -79,27 +80,16 @@ bool ListReader::Next() {
 
 // Copies the block at page offset `at`, from the pages behind as well.
 void ListReader::TakeBlock(std::size_t at) {
-    const bool whole_head = ivf::FactorsFollow(*layout_, at);
-    memcpy(head_, page_.bytes() + at, whole_head ? layout_->head_bytes : ivf::kPrefixBytes);
+    memcpy(head_, page_.bytes() + at, ivf::kPrefixBytes);
     const std::size_t needed = layout_->quantizer->CodeBytesFor(layout_->spec, position_.used);
-    std::size_t have = 0;
-    bool factors_missing = !whole_head;
-    std::size_t from = whole_head ? at + layout_->head_bytes : ivf::kPayloadEnd;
+    ivf::PieceCursor pieces = ivf::PiecesOf(*layout_, at);
     for (;;) {
-        const std::size_t n = Min(needed - have, ivf::kPayloadEnd - from);
-        memcpy(codes_ + have, page_.bytes() + from, n);
-        have += n;
-        if (have == needed && !factors_missing) return;
+        ivf::CopyPiece(*layout_, pieces.Take(), page_.bytes(), head_, codes_);
+        if (pieces.Has(needed)) return;
         if (page_.tail().next == ivf::kNoPage)
             ReportCorruption(index_, page_.number, "a chain ends in the middle of a block");
         Load(page_, page_.tail().next, ScanOwner(entry_));
         blocks_taken_ = 0;
-        from = ivf::kPayloadAt;
-        if (factors_missing) {
-            memcpy(head_ + ivf::kPrefixBytes, page_.bytes() + from, layout_->factor_bytes);
-            from += layout_->factor_bytes;
-            factors_missing = false;
-        }
     }
 }
 
@@ -112,24 +102,19 @@ void ListReader::Row(std::uint32_t slot, quant::EncodedRow& row) {
     row.factors = {f.add[slot], f.offset ? f.offset[slot] : 0.0f, f.scale[slot], f.error[slot]};
     layout_->quantizer->Gather(layout_->spec, {codes_, layout_->code_bytes}, slot, row.code);
 
-    std::uint64_t at = ivf::RefinePosition(*layout_, position_.ordinal, slot);
-    ByteSpan to = row.refine;
-    while (!to.empty()) {
-        const auto ordinal = static_cast<std::uint32_t>(at / ivf::kPayloadBytes);
-        if (refine_.number == InvalidBlockNumber || refine_.tail().ordinal > ordinal)
+    ivf::RefineCursor pieces = ivf::RefinePiecesOf(*layout_, position_.ordinal, slot);
+    while (!pieces.done()) {
+        const ivf::RefinePiece piece = pieces.Take();
+        if (refine_.number == InvalidBlockNumber || refine_.tail().ordinal > piece.ordinal)
             Load(refine_, ivf::HeadAt(head_)->refine_page, RefineOwner(entry_));
-        while (refine_.tail().ordinal < ordinal) {
+        while (refine_.tail().ordinal < piece.ordinal) {
             if (refine_.tail().next == ivf::kNoPage)
                 ReportCorruption(index_, refine_.number, "the refine chain ends too early");
             Load(refine_, refine_.tail().next, RefineOwner(entry_));
         }
-        if (refine_.tail().ordinal != ordinal)
+        if (refine_.tail().ordinal != piece.ordinal)
             ReportCorruption(index_, refine_.number, "a refine page is out of order");
-        const std::size_t offset = at % ivf::kPayloadBytes;
-        const std::size_t n = Min(to.size(), ivf::kPayloadBytes - offset);
-        memcpy(to.data(), refine_.bytes() + ivf::kPayloadAt + offset, n);
-        to = to.subspan(n);
-        at += n;
+        memcpy(row.refine.data() + piece.before, refine_.bytes() + piece.at, piece.bytes);
     }
 }
 
