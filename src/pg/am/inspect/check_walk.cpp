@@ -8,6 +8,7 @@
 // looked, and the list is walked again, or the chain is damaged (GrownSince).
 #include <cmath>
 
+#include "core/ivf/block_walk.h"
 #include "pg/am/inspect/check.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/am/table/row_pointer.h"
@@ -60,10 +61,8 @@ struct ListWalk {
     BlockNumber head_page;  // InvalidBlockNumber: there is none yet
     std::size_t head_at;
     alignas(8) std::uint8_t head[ivf::kMaxHeadBytes];
-    std::uint8_t* codes;  // [code_bytes]
-    std::size_t have;     // so many of them have been read
-    bool pending;         // codes, or factors, go on in the next page
-    bool factors_missing;
+    std::uint8_t* codes;      // [code_bytes]
+    ivf::PieceCursor pieces;  // not done: it goes on in the next page
 
     // Where the next one begins.
     BlockNumber next_page;      // InvalidBlockNumber: beyond the last page read
@@ -117,17 +116,15 @@ bool GoToRefine(Check& c, ListWalk& w, std::uint32_t ordinal, bool again) {
     return true;
 }
 
-// Copies bytes of the list's refine stream. REQUIRES: none before them were asked for later.
-void ReadRefine(Check& c, ListWalk& w, std::uint64_t at, ByteSpan to) {
-    while (!to.empty()) {
-        if (!GoToRefine(c, w, static_cast<std::uint32_t>(at / ivf::kPayloadBytes), false))
+// Copies the refine row of a slot. REQUIRES: none behind it was asked for.
+void ReadRefine(Check& c, ListWalk& w, std::uint32_t slot, ByteSpan to) {
+    ivf::RefineCursor pieces = ivf::RefinePiecesOf(c.model->layout, Head(w).ordinal, slot);
+    while (!pieces.done()) {
+        const ivf::RefinePiece piece = pieces.Take();
+        if (!GoToRefine(c, w, piece.ordinal, false))
             ReportCorruption(c.index, w.refine.number, "the refine chain ends too early");
-        const std::size_t offset = at % ivf::kPayloadBytes;
-        const std::size_t n = Min(to.size(), ivf::kPayloadBytes - offset);
-        CheckCovered(c, w.refine, ivf::kPayloadAt + offset + n);
-        memcpy(to.data(), w.refine.bytes() + ivf::kPayloadAt + offset, n);
-        to = to.subspan(n);
-        at += n;
+        CheckCovered(c, w.refine, piece.at + piece.bytes);
+        memcpy(to.data() + piece.before, w.refine.bytes() + piece.at, piece.bytes);
     }
 }
 
@@ -137,11 +134,11 @@ void CheckRefineAddress(Check& c, ListWalk& w) {
     BlockNumber page = ivf::kNoPage;
     std::size_t offset = 0;
     if (c.model->layout.refine_row_bytes > 0) {
-        const std::uint64_t at = ivf::RefinePosition(c.model->layout, head.ordinal, 0);
-        if (!GoToRefine(c, w, static_cast<std::uint32_t>(at / ivf::kPayloadBytes), true))
+        const ivf::RefinePiece start = ivf::RefineStart(c.model->layout, head.ordinal);
+        if (!GoToRefine(c, w, start.ordinal, true))
             ReportCorruption(c.index, w.refine.number, "the refine chain ends too early");
         page = w.refine.number;
-        offset = ivf::kPayloadAt + at % ivf::kPayloadBytes;
+        offset = start.at;
     }
     if (head.refine_page != page || head.refine_offset != offset)
         ReportCorruption(c.index, w.head_page,
@@ -213,7 +210,7 @@ void TakeBlock(Check& c, ListWalk& w, const RowBuffers& row) {
         CheckFactors(c, w, slot, factors);
         const ByteSpan code = {row.code, layout.scan_row_bytes};
         const ByteSpan refine = {row.refine, layout.refine_row_bytes};
-        ReadRefine(c, w, ivf::RefinePosition(layout, head.ordinal, slot), refine);
+        ReadRefine(c, w, slot, refine);
         std::uint32_t crc = 0;
         if (c.with_table) {
             layout.quantizer->Gather(layout.spec, {w.codes, layout.code_bytes}, slot, code);
@@ -242,55 +239,31 @@ bool GrownSince(Check& c, const ListWalk& w) {
     return grown;
 }
 
-// Takes what the page has of the pending block. Returns where it ends on the page.
-std::size_t TakePending(Check& c, ListWalk& w) {
-    const ivf::BlockLayout& layout = c.model->layout;
-    std::size_t at = ivf::kPayloadAt;
-    if (w.factors_missing) {
-        memcpy(w.head + ivf::kPrefixBytes, w.page.bytes() + at, layout.factor_bytes);
-        w.factors_missing = false;
-        at += layout.factor_bytes;
-        CheckCovered(c, w.page, at);
-    }
-    const std::size_t n = Min(layout.code_bytes - w.have, ivf::kPayloadEnd - at);
-    const std::size_t needed = CodesNeeded(c, w);
-    memcpy(w.codes + w.have, w.page.bytes() + at, n);
-    if (needed > w.have) CheckCovered(c, w.page, at + Min(n, needed - w.have));
-    w.have += n;
-    w.pending = w.have < layout.code_bytes;
-    return at + n;
+// Takes what the page has of the last block. Returns where that ends on the page.
+std::size_t TakePiece(Check& c, ListWalk& w) {
+    const ivf::Piece piece = w.pieces.Take();
+    ivf::CopyPiece(c.model->layout, piece, w.page.bytes(), w.head, w.codes);
+    CheckCovered(c, w.page, piece.codes_at + piece.Among(CodesNeeded(c, w)));
+    return piece.end();
 }
 
 // Reads the head at `at` and what of its block is on the page. Returns where that ends.
 std::size_t TakeHead(Check& c, ListWalk& w, std::size_t at) {
-    const ivf::BlockLayout& layout = c.model->layout;
     const BlockNumber number = w.page.number;
-    const std::uint8_t* block = w.page.bytes() + at;
-    const ivf::BlockHead& head = *ivf::HeadAt(block);
+    const ivf::BlockHead& head = *ivf::HeadAt(w.page.bytes() + at);
     // A head comes with its first row.
     if (!ivf::HeadIsSound(head, w.entry.list_id, w.entry.generation) || head.used == 0)
         ReportCorruption(c.index, number, "a block head is damaged");
     if (head.ordinal != w.ordinal) ReportCorruption(c.index, number, "a block is out of order");
-    const bool whole_head = ivf::FactorsFollow(layout, at);
-    const std::size_t head_bytes = whole_head ? layout.head_bytes : ivf::kPrefixBytes;
-    memcpy(w.head, block, head_bytes);
-    CheckCovered(c, w.page, at + head_bytes);
+    memcpy(w.head, w.page.bytes() + at, ivf::kPrefixBytes);
     w.head_page = number;
     w.head_at = at;
     w.chain[0] = number;
     w.chain_count = 1;
     w.ordinal++;
     w.used += head.used;
-    w.have = 0;
-    w.pending = true;
-    w.factors_missing = !whole_head;
-    if (!whole_head) return ivf::kPayloadEnd;
-    const std::size_t n = Min(std::size_t{layout.code_bytes}, ivf::kPayloadEnd - at - head_bytes);
-    memcpy(w.codes, block + head_bytes, n);
-    CheckCovered(c, w.page, at + head_bytes + Min(n, CodesNeeded(c, w)));
-    w.have = n;
-    w.pending = n < layout.code_bytes;
-    return at + head_bytes + n;
+    w.pieces = ivf::PiecesOf(c.model->layout, at);
+    return TakePiece(c, w);
 }
 
 // A page on which no block begins names one at or behind the last head, from which an inserter finds
@@ -317,13 +290,13 @@ void NotePage(ListWalk& w) {
 bool TakePage(Check& c, ListWalk& w, const RowBuffers& row) {
     const ivf::PageTail& tail = w.page.tail();
     std::size_t at = ivf::kPayloadAt;
-    if (w.pending) {
-        at = TakePending(c, w);
-        if (!w.pending) TakeBlock(c, w, row);
+    if (!w.pieces.done()) {
+        at = TakePiece(c, w);
+        if (w.pieces.done()) TakeBlock(c, w, row);
     }
     if (tail.blocks > 0) {
         const bool in_place =
-            !w.pending && w.next_page == InvalidBlockNumber &&
+            w.pieces.done() && w.next_page == InvalidBlockNumber &&
             (w.head_page == InvalidBlockNumber || Head(w).used == ivf::kBlockRows);
         if (!in_place && GrownSince(c, w)) return false;
         if (!in_place || tail.first_block != at)
@@ -332,17 +305,16 @@ bool TakePage(Check& c, ListWalk& w, const RowBuffers& row) {
         ReportCorruption(c.index, w.page.number, "the page claims to have blocks");
     }
     for (std::uint32_t i = 0; i < tail.blocks; i++) {
-        if (w.pending || at + ivf::kPrefixBytes > ivf::kPayloadEnd)
+        if (!w.pieces.done() || !ivf::HeadFits(at))
             ReportCorruption(c.index, w.page.number, "the page has too many blocks");
         if (i > 0 && Head(w).used < ivf::kBlockRows)
             ReportCorruption(c.index, w.page.number, "a block follows one that is not full");
         at = TakeHead(c, w, at);
-        if (!w.pending) TakeBlock(c, w, row);
+        if (w.pieces.done()) TakeBlock(c, w, row);
     }
     CheckHeadPage(c, w);
     if (tail.blocks == 0) NotePage(w);
-    if (!w.pending && w.next_page == InvalidBlockNumber &&
-        at + ivf::kPrefixBytes <= ivf::kPayloadEnd) {
+    if (w.pieces.done() && w.next_page == InvalidBlockNumber && ivf::HeadFits(at)) {
         w.next_page = w.page.number;
         w.next_blocks = tail.blocks;
     }
@@ -359,7 +331,7 @@ bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) 
     w.ordinal = 0;
     w.used = 0;
     w.chain_count = 0;
-    w.pending = w.factors_missing = false;
+    w.pieces = {};
     w.refine.number = w.head_page = w.next_page = InvalidBlockNumber;
 
     BlockNumber from = directory, at = w.entry.scan_first;
@@ -375,8 +347,8 @@ bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) 
         at = w.page.tail().next;
     }
     // The codes of a row are there before it is published.
-    if (w.pending) {
-        if (w.factors_missing || w.have < CodesNeeded(c, w))
+    if (!w.pieces.done()) {
+        if (!w.pieces.Has(CodesNeeded(c, w)))
             ReportCorruption(c.index, from, "a chain ends in the middle of a block");
         TakeBlock(c, w, row);
     }
@@ -494,9 +466,8 @@ SlotPlace FindLiveSlot(Check& c, std::uint32_t list, std::uint64_t pointer, std:
     for (std::uint32_t ordinal = 0; at != ivf::kNoPage; ordinal++) {
         CopyPage(c, at, ScanOwner(entry), ordinal, from, page);
         for (std::size_t i = 0; i < page.tail().blocks; i++) {
-            const std::size_t head_at =
-                page.tail().first_block + i * (layout.head_bytes + layout.code_bytes);
-            if (head_at + ivf::kPrefixBytes > ivf::kPayloadEnd) break;
+            const std::size_t head_at = ivf::HeadOffset(layout, page.tail(), i);
+            if (!ivf::HeadCanBegin(head_at)) break;
             const std::uint8_t* block = page.bytes() + head_at;
             for (std::uint32_t live = ivf::HeadAt(block)->live; live != 0; live &= live - 1) {
                 const auto slot = static_cast<std::uint32_t>(__builtin_ctz(live));
