@@ -55,9 +55,7 @@ void ListWriter::Add(ivf::RowPointer pointer, const quant::EncodedRow& row) {
 }
 
 void ListWriter::EndBlock() {
-    scan_->WriteBlock(
-        room_.block, {room_.block + ivf::kPrefixBytes, layout_.factor_bytes},
-        {room_.block + layout_.head_bytes, layout_.quantizer->CodeBytesFor(layout_.spec, filled_)});
+    scan_->WriteBlock(layout_, room_.block, layout_.quantizer->CodeBytesFor(layout_.spec, filled_));
     if (refine_) refine_->Write(room_.refine, filled_ * layout_.refine_row_bytes);
     ordinal_++;
     filled_ = 0;

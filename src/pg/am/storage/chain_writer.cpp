@@ -1,6 +1,7 @@
 // A chain is written page by page, into a run of pages or into whatever is free.
 #include "pg/am/storage/chain_writer.h"
 
+#include "core/ivf/block_walk.h"
 #include "pg/debug_point.h"
 
 namespace quantvec::pg {
@@ -70,19 +71,16 @@ void ChainWriter::Begin(BlockNumber number, std::uint32_t ordinal) {
     number_ = number;
     at_ = ivf::kPayloadAt;
     memset(page_.data, 0, BLCKSZ);
-    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
-    InitPage(bytes, owner_, ordinal);
-    ivf::TailOf(bytes)->head_page = head_page_;
+    InitPage(bytes(), owner_, ordinal);
+    tail().head_page = head_page_;
 }
 
 void ChainWriter::Flush() {
     CHECK_FOR_INTERRUPTS();
-    auto* bytes = reinterpret_cast<std::uint8_t*>(page_.data);
-    ivf::PageTail* tail = ivf::TailOf(bytes);
-    CoverTo(bytes, at_);
+    CoverTo(bytes(), at_);
     if (owner_.kind == ivf::PageKind::kMeta || owner_.kind == ivf::PageKind::kModel ||
         owner_.kind == ivf::PageKind::kCentroid)
-        tail->crc = PayloadCrc(bytes);
+        tail().crc = PayloadCrc(bytes());
     LockedPage page = LockUnchecked(to_.index, to_.fork, number_, Access::kExclusive);
     if (to_.logged) {
         // A free space map that is wrong may have given it away since the file grew.
@@ -90,10 +88,10 @@ void ChainWriter::Flush() {
             elog(ERROR, "quantvec: page %u of index \"%s\" was taken by somebody else", number_,
                  RelationGetRelationName(to_.index));
         Change change(to_.index);
-        memcpy(change.Add(page, true), bytes, BLCKSZ);
+        memcpy(change.Add(page, true), page_.data, BLCKSZ);
         change.Commit();
     } else {
-        memcpy(page.bytes, bytes, BLCKSZ);
+        memcpy(page.bytes, page_.data, BLCKSZ);
         MarkBufferDirty(page.buffer);
     }
     UnlockPage(page);
@@ -101,11 +99,10 @@ void ChainWriter::Flush() {
 }
 
 void ChainWriter::NextPage() {
-    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
-    const std::uint32_t ordinal = tail->ordinal + 1;
+    const std::uint32_t ordinal = tail().ordinal + 1;
     if (run_ > 0 && ordinal == run_) elog(ERROR, "quantvec: a chain was laid out too short");
     const BlockNumber next = PageAt(ordinal);
-    tail->next = next;
+    tail().next = next;
     if (contiguous_ == ordinal && next == first_ + ordinal) contiguous_++;
     Flush();
     Begin(next, ordinal);
@@ -120,25 +117,26 @@ void ChainWriter::Write(const void* bytes, std::size_t size) {
         at_ += n;
         from += n;
         size -= n;
-        ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->head_page = head_page_;
     }
 }
 
-// Goes to the next page if `size` bytes have no room on this one.
-void ChainWriter::Fit(std::size_t size) {
-    if (ivf::kPayloadEnd - at_ < size) NextPage();
-}
-
-void ChainWriter::WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors,
-                             ConstByteSpan codes) {
-    Fit(ivf::kPrefixBytes);
-    ivf::PageTail* tail = ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data));
-    if (tail->blocks++ == 0) tail->first_block = static_cast<std::uint16_t>(at_);
-    head_page_ = number_;
-    Write(prefix, ivf::kPrefixBytes);
-    Fit(factors.size());
-    Write(factors.data(), factors.size());
-    Write(codes.data(), codes.size());
+void ChainWriter::WriteBlock(const ivf::BlockLayout& layout, const std::uint8_t* block,
+                             std::size_t code_bytes) {
+    if (!ivf::HeadFits(at_)) NextPage();
+    if (tail().blocks++ == 0) tail().first_block = static_cast<std::uint16_t>(at_);
+    head_page_ = tail().head_page = number_;
+    memcpy(bytes() + at_, block, ivf::kPrefixBytes);
+    ivf::PieceCursor pieces = ivf::PiecesOf(layout, at_);
+    for (;;) {
+        const ivf::Piece piece = pieces.Take();
+        if (piece.factors_at != 0)
+            memcpy(bytes() + piece.factors_at, block + ivf::kPrefixBytes, layout.factor_bytes);
+        const std::size_t here = piece.Among(code_bytes);
+        memcpy(bytes() + piece.codes_at, block + layout.head_bytes + piece.codes_before, here);
+        at_ = piece.codes_at + here;
+        if (pieces.Has(code_bytes)) return;
+        NextPage();
+    }
 }
 
 ChainWriter::Place ChainWriter::Here() {
@@ -148,8 +146,7 @@ ChainWriter::Place ChainWriter::Here() {
 
 void ChainWriter::Close() {
     const std::uint32_t pages = Max(run_, taken_count_);
-    while (ivf::TailOf(reinterpret_cast<std::uint8_t*>(page_.data))->ordinal + 1 < pages)
-        NextPage();
+    while (tail().ordinal + 1 < pages) NextPage();
     Flush();
 }
 

@@ -30,8 +30,9 @@ class ChainWriter {
 
     // Bytes that go on in the following pages where they must.
     void Write(const void* bytes, std::size_t size);
-    // A block: prefix, factors, codes; each of the first two kept whole on one page.
-    void WriteBlock(const std::uint8_t* prefix, ConstByteSpan factors, ConstByteSpan codes);
+    // A block, whose prefix, factors and first `code_bytes` bytes of codes lie one behind the other.
+    void WriteBlock(const ivf::BlockLayout& layout, const std::uint8_t* block,
+                    std::size_t code_bytes);
     // Where the next byte goes.
     struct Place {
         BlockNumber page;
@@ -53,7 +54,8 @@ class ChainWriter {
     void Begin(BlockNumber number, std::uint32_t ordinal);
     void Flush();
     void NextPage();
-    void Fit(std::size_t size);
+    std::uint8_t* bytes() { return reinterpret_cast<std::uint8_t*>(page_.data); }
+    ivf::PageTail& tail() { return *ivf::TailOf(bytes()); }
 
     NewPages to_;
     PageOwner owner_;
