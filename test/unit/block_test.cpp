@@ -273,16 +273,12 @@ TEST(BlockPagesAreFull) {
     for (const quant::Kind kind : {quant::Kind::kBq, quant::Kind::kSq8, quant::Kind::kSq4}) {
         for (std::uint32_t dim = 64; dim <= 16000; dim += 64) {
             const ivf::BlockLayout layout = ivf::MakeLayout({kind, 4, dim});
-            std::uint64_t at = 0, payload = 0;
-            while (at < 100 * ivf::kPayloadBytes) {
-                const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
-                if (room < ivf::kPrefixBytes) at += room;
-                at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
-                      layout.code_bytes;
-                payload += layout.head_bytes + layout.code_bytes;
-            }
-            const double pages = static_cast<double>(at) / ivf::kPayloadBytes;
-            const double full = static_cast<double>(payload) / (pages * ivf::kPageBytes);
+            // 200 pages and more, so that the last one does not count.
+            const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
+            const std::size_t blocks = 200 * ivf::kPayloadBytes / block_bytes;
+            const double pages = ivf::ScanPagesFor(layout, blocks * 32);
+            const double full =
+                static_cast<double>(blocks * block_bytes) / (pages * ivf::kPageBytes);
             Where("kind=%d dim=%u", static_cast<int>(kind), dim);
             CHECK(full >= 0.95);
         }
@@ -329,10 +325,19 @@ TEST(BlockWhereCodesBegin) {
         const std::size_t factors = layout.factor_bytes;
         for (std::size_t at = 64; at + 256 <= 8128; at += 64) {
             Where("offset %zu", at);
-            const bool follow = at + 256 + factors <= 8128;
-            CHECK_EQ(ivf::FactorsFollow(layout, at), follow);
-            // Else the rest of the page is lost, and the factors begin the next payload.
-            CHECK_EQ(ivf::CodesBehind(layout, at), follow ? 256 + factors : 8128 - at + factors);
+            ivf::PieceCursor pieces = ivf::PiecesOf(layout, at);
+            const ivf::Piece here = pieces.Take();
+            if (at + 256 + factors <= 8128) {
+                CHECK_EQ(here.factors_at, at + 256);
+                CHECK_EQ(here.codes_at, at + 256 + factors);
+                continue;
+            }
+            // The rest of the page is lost, and the factors begin the next payload.
+            CHECK_EQ(here.factors_at, 0);
+            CHECK_EQ(here.code_bytes, 0);
+            const ivf::Piece behind = pieces.Take();
+            CHECK_EQ(behind.factors_at, 64);
+            CHECK_EQ(behind.codes_at, 64 + factors);
         }
     }
 }

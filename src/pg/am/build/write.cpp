@@ -2,6 +2,7 @@
 // build writes goes to WAL once, at the end; what is written beside an index in use, page by page.
 #include <cmath>
 
+#include "core/ivf/block_walk.h"
 #include "core/quant/pq.h"
 #include "pg/am/build/build.h"
 #include "pg/am/list/write.h"
@@ -51,11 +52,12 @@ void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const Bloc
                    ? ChainWriter(to, owner, pages)
                    : ChainWriter(to, owner, ExtendRun(to, pages), pages);
     };
-    ChainWriter scan = chain(ScanOwner(entry), ScanPagesFor(b.layout, entry.rows));
+    ChainWriter scan = chain(ScanOwner(entry), ivf::ScanPagesFor(b.layout, entry.rows));
     auto* refine = static_cast<ChainWriter*>(palloc(sizeof(ChainWriter)));
     const bool refined = b.layout.refine_row_bytes > 0;
     if (refined)
-        new (refine) ChainWriter(chain(RefineOwner(entry), RefinePagesFor(b.layout, entry.rows)));
+        new (refine)
+            ChainWriter(chain(RefineOwner(entry), ivf::RefinePagesFor(b.layout, entry.rows)));
     ListWriter list(b.layout, entry, room, &scan, refined ? refine : nullptr);
     for (std::uint64_t left = entry.rows; left > 0; left--) {
         if (left % ivf::kBlockRows == 0) CHECK_FOR_INTERRUPTS();

@@ -1,6 +1,7 @@
 // One list gets a new chain without its dead slots (compact.h has the steps).
 #include "pg/am/care/compact.h"
 
+#include "core/ivf/block_walk.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/compat.h"
 #include "pg/debug_point.h"
@@ -54,10 +55,11 @@ ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old, std::uint64_t 
     fresh.generation++;
     const ivf::BlockLayout& layout = c.model->layout;
     const NewPages to = {c.index, MAIN_FORKNUM, true};
-    ChainWriter scan(to, ScanOwner(fresh), ScanPagesFor(layout, live));
+    ChainWriter scan(to, ScanOwner(fresh), ivf::ScanPagesFor(layout, live));
     const bool refined = layout.refine_row_bytes > 0;
     auto* refine = refined ? static_cast<ChainWriter*>(palloc(sizeof(ChainWriter))) : nullptr;
-    if (refined) new (refine) ChainWriter(to, RefineOwner(fresh), RefinePagesFor(layout, live));
+    if (refined)
+        new (refine) ChainWriter(to, RefineOwner(fresh), ivf::RefinePagesFor(layout, live));
     ListWriter writer(layout, fresh, c.room, &scan, refine);
     fresh.rows = 0;
     c.reader->Open(old, ListReader::Start(old));
@@ -122,7 +124,8 @@ void RetireChain(Relation index, BlockNumber next, const PageOwner& owner, Retir
 }  // namespace
 
 bool WantsCompaction(const ivf::BlockLayout& layout, const ListUse& use) {
-    const double needed = ScanPagesFor(layout, use.live) + RefinePagesFor(layout, use.live);
+    const double needed =
+        ivf::ScanPagesFor(layout, use.live) + ivf::RefinePagesFor(layout, use.live);
     const auto dead = static_cast<double>(use.used - use.live);
     return use.pages > needed && (dead >= kDeadShare * static_cast<double>(use.used) ||
                                   use.pages > kPagesTooMany * needed + 1);

@@ -11,22 +11,6 @@ BlockRoom AllocateBlockRoom(const ivf::BlockLayout& layout) {
             room(ivf::kBlockRows * layout.refine_row_bytes)};
 }
 
-std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
-    std::uint64_t at = 0;
-    for (std::uint64_t done = 0; done < rows; done += ivf::kBlockRows) {
-        const std::uint64_t room = ivf::kPayloadBytes - at % ivf::kPayloadBytes;
-        if (room < ivf::kPrefixBytes) at += room;
-        at += ivf::CodesBehind(layout, ivf::kPayloadAt + at % ivf::kPayloadBytes) +
-              layout.quantizer->CodeBytesFor(layout.spec, Min(rows - done, ivf::kBlockRows));
-    }
-    return Max(ivf::PagesFor(at), 1u);
-}
-
-std::uint32_t RefinePagesFor(const ivf::BlockLayout& layout, std::uint64_t rows) {
-    if (layout.refine_row_bytes == 0) return 0;
-    return Max(ivf::PagesFor(rows * layout.refine_row_bytes), 1u);
-}
-
 ListWriter::ListWriter(const ivf::BlockLayout& layout, const ivf::ListEntry& entry,
                        const BlockRoom& room, ChainWriter* scan, ChainWriter* refine)
     : layout_(layout),

@@ -14,10 +14,6 @@ struct BlockRoom {
 };
 BlockRoom AllocateBlockRoom(const ivf::BlockLayout& layout);
 
-// Scan pages of a list of `rows` rows.
-std::uint32_t ScanPagesFor(const ivf::BlockLayout& layout, std::uint64_t rows);
-std::uint32_t RefinePagesFor(const ivf::BlockLayout& layout, std::uint64_t rows);
-
 class ListWriter {
   public:
     // The entry's list id and generation are set. refine: nullptr without a refine layer.
