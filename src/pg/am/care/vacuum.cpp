@@ -14,6 +14,7 @@
 // Each list's chain is walked from its first page, one lock at a time. Rows only ever go
 // into slots behind those in use, and no row changes its slot, so a row that was there when the
 // walk began is met. CREATE INDEX CONCURRENTLY validates through here as well.
+#include "core/ivf/block_walk.h"
 #include "pg/am/am.h"
 #include "pg/am/care/drift.h"
 #include "pg/am/care/retrain.h"
@@ -70,7 +71,6 @@ void TellCleanup(BulkDelete& v) {
 // may go, nor the page. Leaves it locked.
 void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
     const ivf::BlockLayout& layout = v.model->layout;
-    const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;
     const std::size_t blocks = page.tail().blocks;
     std::uint32_t dead[ivf::kPayloadBytes / ivf::kPrefixBytes];
     bool any = false;
@@ -90,7 +90,7 @@ void VacuumPage(BulkDelete& v, LockedPage& page, const PageOwner& owner) {
     Change change(v.info->index);
     std::uint8_t* bytes = change.Add(page);
     for (std::size_t i = 0; i < blocks; i++)
-        ivf::HeadAt(bytes + page.tail().first_block + i * block_bytes)->live &= ~dead[i];
+        ivf::HeadAt(bytes + ivf::HeadOffset(layout, page.tail(), i))->live &= ~dead[i];
     change.Commit();
 }
 

@@ -1,6 +1,7 @@
 // What follows from a model alone: where things lie, and how a vector becomes one of its space.
 #include "pg/am/storage/model.h"
 
+#include "core/ivf/block_walk.h"
 #include "core/kernels/kernels.h"
 #include "core/quant/basis.h"
 #include "core/quant/rotation.h"
@@ -35,8 +36,8 @@ bool IsCurrentPage(const Model& model, const ivf::PageTail& tail, std::uint32_t*
 const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
                                 const std::uint8_t* page, BlockNumber number, std::size_t i) {
     const ivf::PageTail& tail = *ivf::TailOf(page);
-    const std::size_t at = tail.first_block + i * (layout.head_bytes + layout.code_bytes);
-    if (at < ivf::kPayloadAt || at + ivf::kPrefixBytes > ivf::kPayloadEnd ||
+    const std::size_t at = ivf::HeadOffset(layout, tail, i);
+    if (!ivf::HeadCanBegin(at) ||
         !ivf::HeadIsSound(*ivf::HeadAt(page + at), tail.owner, tail.generation))
         ReportCorruption(index, number, "a block head is damaged");
     return page + at;
