@@ -15,6 +15,8 @@
 //   page n+1   | . . codes of 7 | prefix of 8 |   (too small for factors)
 //   page n+2   | factors of 8 | codes of 8 . . . |
 //
+// block_walk.h says which part of a block is on which page.
+//
 // Life of a slot: unused -> (its codes are written) -> live, published by one change of the prefix's
 // page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a cleared one is
 // never filled again. Slots are used in order, and a new block begins only after the last is full.
@@ -70,16 +72,6 @@ inline constexpr std::size_t kOffsetAt = 512;
 inline constexpr std::size_t kMaxHeadBytes = 640;
 
 BlockLayout MakeLayout(const quant::Spec& spec);
-
-// Do the factors of a block whose prefix begins at page offset `at` lie behind it on the same page?
-inline bool FactorsFollow(const BlockLayout& layout, std::size_t at) {
-    return at + layout.head_bytes <= kPayloadEnd;
-}
-// How far the first byte of codes is from the beginning of the prefix, what is lost between prefix
-// and factors included, frames of pages not.
-inline std::size_t CodesBehind(const BlockLayout& layout, std::size_t at) {
-    return FactorsFollow(layout, at) ? layout.head_bytes : kPayloadEnd - at + layout.factor_bytes;
-}
 
 inline BlockHead* HeadAt(std::uint8_t* block) {
     return reinterpret_cast<BlockHead*>(block);

@@ -1,6 +1,7 @@
 // The next free slot of a list is found, filled and published (append.h has the steps).
 #include "pg/am/list/append.h"
 
+#include "core/ivf/block_walk.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 
@@ -73,21 +74,18 @@ struct Appender {
 
     void WriteRefine(BlockNumber from, std::uint32_t block_ordinal, std::size_t slot,
                      ConstByteSpan row) {
-        std::uint64_t at = ivf::RefinePosition(layout, block_ordinal, slot);
-        while (!row.empty()) {
-            LockedPage page = RefinePage(from, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
-            const std::size_t offset = at % ivf::kPayloadBytes;
-            const std::size_t n = Min(row.size(), ivf::kPayloadBytes - offset);
+        ivf::RefineCursor pieces = ivf::RefinePiecesOf(layout, block_ordinal, slot);
+        while (!pieces.done()) {
+            const ivf::RefinePiece piece = pieces.Take();
+            LockedPage page = RefinePage(from, piece.ordinal);
             Change change(index);
             std::uint8_t* bytes = change.Add(page);
-            memcpy(bytes + ivf::kPayloadAt + offset, row.data(), n);
-            CoverTo(bytes, ivf::kPayloadAt + offset + n);
+            memcpy(bytes + piece.at, row.data() + piece.before, piece.bytes);
+            CoverTo(bytes, std::size_t{piece.at} + piece.bytes);
             change.Commit();
             CRASH_POINT("append_refined");
             from = page.number;
             UnlockPage(page);
-            row = row.subspan(n);
-            at += n;
         }
     }
 
@@ -105,13 +103,12 @@ struct Appender {
     // last page if the next slot would need another one, and the slot is not to be used.
     Appended FindSlot(Slot& slot, bool extend) {
         const PageOwner owner = ScanOwner(entry);
-        const std::size_t block_bytes = layout.head_bytes + layout.code_bytes;  // but the last
         BlockNumber at = *list.tail;
         slot = {};
         slot.refine_page = entry.refine_first;
-        // Set while walking on from a full block: how many of its code bytes lie ahead.
+        // Set while walking on from a full block: its pieces on the pages ahead.
         bool behind_full = false;
-        std::size_t ahead = 0;
+        ivf::PieceCursor pieces = {};
         std::uint32_t head_page = ivf::kNoPage;
         // Back to the block's head, then on page by page: a damaged chain has an end, too.
         std::uint32_t before = ivf::kNoPage;
@@ -131,14 +128,12 @@ struct Appender {
                 UnlockPage(page);
                 return Appended::kSealed;
             }
-            std::size_t end;
+            std::size_t end = ivf::kPayloadAt;  // of what the page has of blocks
             if (tail.blocks > 0) {
-                std::size_t head_at = tail.first_block + (tail.blocks - 1) * block_bytes;
-                if (head_at < ivf::kPayloadAt || head_at + ivf::kPrefixBytes > ivf::kPayloadEnd)
-                    ReportCorruption(index, at, "the page has too many blocks");
-                const ivf::BlockHead& head = *ivf::HeadAt(page.bytes + head_at);
-                if (!ivf::HeadIsSound(head, entry.list_id, entry.generation))
-                    ReportCorruption(index, at, "a block head is damaged");
+                const std::uint8_t* block = BlockOnPage(index, layout, page.bytes, page.number,
+                                                        std::size_t{tail.blocks} - 1);
+                const auto head_at = static_cast<std::size_t>(block - page.bytes);
+                const ivf::BlockHead& head = *ivf::HeadAt(block);
                 if (layout.refine_row_bytes > 0) slot.refine_page = head.refine_page;
                 slot.ordinal = head.ordinal;
                 if (head.used < ivf::kBlockRows) {
@@ -150,9 +145,11 @@ struct Appender {
                 behind_full = true;
                 head_page = page.number;
                 slot.ordinal++;
-                end = head_at + ivf::CodesBehind(layout, head_at) + layout.code_bytes;
-                ahead = end > ivf::kPayloadEnd ? end - ivf::kPayloadEnd : 0;
-            } else if (!behind_full) {
+                pieces = ivf::PiecesOf(layout, head_at);
+                end = pieces.Take().end();
+            } else if (behind_full) {
+                if (!pieces.done()) end = pieces.Take().end();
+            } else {
                 // Codes only, or nothing yet: the block that they belong to is before.
                 if (tail.head_page != ivf::kNoPage) {
                     at = tail.head_page;
@@ -161,12 +158,8 @@ struct Appender {
                 }
                 if (tail.ordinal != 0)
                     ReportCorruption(index, at, "a page does not know the block before it");
-                end = ivf::kPayloadAt;
-            } else {
-                end = ivf::kPayloadAt + Min(ahead, ivf::kPayloadBytes);
-                ahead -= Min(ahead, ivf::kPayloadBytes);
             }
-            if (ahead == 0 && end + ivf::kPrefixBytes <= ivf::kPayloadEnd) {
+            if (pieces.done() && ivf::HeadFits(end)) {
                 slot.page = page;
                 slot.at = end;
                 slot.new_block = true;
@@ -181,38 +174,42 @@ struct Appender {
         }
     }
 
-    // Writes what of the slot's factors and codes lies on the pages behind the prefix's. `begin`:
-    // how many of the block's code bytes lie before them.
-    void WriteBehind(const Slot& slot, std::size_t begin, const quant::EncodedRow& row) {
+    // Writes what of the slot's factors and codes lies on the pages behind the prefix's. `pieces`:
+    // those of the block there.
+    void WriteBehind(const Slot& slot, ivf::PieceCursor pieces, const quant::EncodedRow& row) {
         const PageOwner owner = ScanOwner(entry);
         const quant::Quantizer& q = *layout.quantizer;
         const std::size_t need = q.CodeBytesFor(layout.spec, slot.used + 1);
         // Transposed codes: a slot is everywhere. Row-major: behind the slots before it.
         const std::size_t before = q.CodeBytesFor(layout.spec, slot.used);
         const std::size_t from = before == need ? 0 : before;
-        bool factors = !ivf::FactorsFollow(layout, slot.at);
         LockedPage page = slot.page;  // the prefix's page stays locked
-        while (factors || begin < need) {
+        while (!pieces.Has(need)) {
             LockedPage next = LockNext(page, owner, slot.page.number);
             if (page.number != slot.page.number) UnlockPage(page);
             page = next;
-            const std::size_t at = ivf::kPayloadAt + (factors ? layout.factor_bytes : 0);
-            const std::size_t n = Min(layout.code_bytes - begin, ivf::kPayloadEnd - at);
-            if (factors || begin + n > from) {
-                Change change(index);
-                std::uint8_t* bytes = change.Add(page);
-                if (factors)
-                    ivf::StoreFactors(layout, row.factors, slot.used, bytes + ivf::kPayloadAt);
-                q.Scatter(layout.spec, row.code, slot.used, begin, {bytes + at, n});
-                CoverTo(bytes, at + Min(n, need > begin ? need - begin : 0));
-                ivf::TailOf(bytes)->head_page = slot.page.number;
-                change.Commit();
-                CRASH_POINT("append_behind");
-            }
-            factors = false;
-            begin += n;
+            const ivf::Piece piece = pieces.Take();
+            if (piece.factors_at == 0 && piece.codes_before + piece.code_bytes <= from) continue;
+            Change change(index);
+            std::uint8_t* bytes = change.Add(page);
+            WritePiece(slot, piece, row, bytes);
+            ivf::TailOf(bytes)->head_page = slot.page.number;
+            change.Commit();
+            CRASH_POINT("append_behind");
         }
         if (page.number != slot.page.number) UnlockPage(page);
+    }
+
+    // Writes what of the slot's factors and codes is in a piece of its block.
+    void WritePiece(const Slot& slot, const ivf::Piece& piece, const quant::EncodedRow& row,
+                    std::uint8_t* bytes) {
+        const quant::Quantizer& q = *layout.quantizer;
+        if (piece.factors_at != 0)
+            ivf::StoreFactors(layout, row.factors, slot.used, bytes + piece.factors_at);
+        q.Scatter(layout.spec, row.code, slot.used, piece.codes_before,
+                  {bytes + piece.codes_at, piece.code_bytes});
+        const std::size_t need = q.CodeBytesFor(layout.spec, slot.used + 1);
+        CoverTo(bytes, piece.codes_at + piece.Among(need));
     }
 
     // The refine address of the slot's block; the row's refine codes are written there.
@@ -221,14 +218,13 @@ struct Appender {
             slot.refine_page = ivf::kNoPage;
             return;
         }
-        const std::uint64_t at = ivf::RefinePosition(layout, slot.ordinal, 0);
+        const ivf::RefinePiece start = ivf::RefineStart(layout, slot.ordinal);
         if (slot.new_block) {
-            LockedPage page =
-                RefinePage(slot.refine_page, static_cast<std::uint32_t>(at / ivf::kPayloadBytes));
+            LockedPage page = RefinePage(slot.refine_page, start.ordinal);
             slot.refine_page = page.number;
             UnlockPage(page);
         }
-        *offset = static_cast<std::uint16_t>(ivf::kPayloadAt + at % ivf::kPayloadBytes);
+        *offset = static_cast<std::uint16_t>(start.at);
         WriteRefine(slot.refine_page, slot.ordinal, slot.used, row.refine);
     }
 
@@ -236,11 +232,9 @@ struct Appender {
         Slot slot;
         const Appended found = FindSlot(slot, true);
         if (found != Appended::kDone) return found;
-        const bool factors_here = ivf::FactorsFollow(layout, slot.at);
-        const std::size_t codes_at = slot.at + layout.head_bytes;
-        const std::size_t here =
-            factors_here ? Min(ivf::kPayloadEnd - codes_at, std::size_t{layout.code_bytes}) : 0;
-        WriteBehind(slot, here, row);
+        ivf::PieceCursor pieces = ivf::PiecesOf(layout, slot.at);
+        const ivf::Piece here = pieces.Take();
+        WriteBehind(slot, pieces, row);
         std::uint16_t refine_offset = 0;
         WriteRefineRow(slot, row, &refine_offset);
         CRASH_POINT("append_publish");
@@ -256,13 +250,7 @@ struct Appender {
             tail->head_page = slot.page.number;
             CoverTo(bytes, slot.at + ivf::kPrefixBytes);
         }
-        if (factors_here) {
-            ivf::StoreFactors(layout, row.factors, slot.used, block + ivf::kPrefixBytes);
-            layout.quantizer->Scatter(layout.spec, row.code, slot.used, 0,
-                                      {block + layout.head_bytes, here});
-            CoverTo(bytes, codes_at + Min(here, layout.quantizer->CodeBytesFor(layout.spec,
-                                                                               slot.used + 1)));
-        }
+        if (here.factors_at != 0) WritePiece(slot, here, row, bytes);
         ivf::PublishSlot(pointer, block);
         change.Commit();
         *list.tail = slot.page.number;
