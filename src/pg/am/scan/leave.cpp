@@ -5,6 +5,7 @@
 
 #include "pg/am/options.h"
 #include "pg/am/scan/state.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -33,10 +34,8 @@ void NoteLists(Scan& scan) {
     ivf::MissingRows& missing = scan.rule.missing();
     const std::size_t lists = scan.model->meta.lists;
     if (missing.lists() == 0) {
-        const std::size_t bytes = ivf::MissingRows::Bytes(lists);
-        missing.Begin(
-            lists,
-            {static_cast<std::uint8_t*>(MemoryContextAllocHuge(scan.query_context, bytes)), bytes});
+        missing.Begin(lists,
+                      NewSpanIn<std::uint8_t>(scan.query_context, ivf::MissingRows::Bytes(lists)));
         for (std::size_t first = 0; first < lists; first += ivf::kBlockRows) {
             float estimates[ivf::kBlockRows];
             ivf::EstimateFine(scan.model->coarse, scan.near.query, first / ivf::kBlockRows,
@@ -95,8 +94,7 @@ bool ListsAreEnough(Scan& scan) {
     if (size < depth) return true;
     NoteLists(scan);
     ivf::MissingRows& missing = scan.rule.missing();
-    auto* estimates =
-        static_cast<float*>(MemoryContextAllocHuge(scan.query_context, size * sizeof(float)));
+    auto* estimates = NewArrayIn<float>(scan.query_context, size);
     for (std::size_t i = 0; i < size; i++) {
         const float estimate = scan.candidates.items[i].estimate;
         estimates[i] = std::isnan(estimate) ? get_float4_infinity() : estimate;

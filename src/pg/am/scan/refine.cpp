@@ -4,6 +4,7 @@
 // slot. Candidates come in the order of that chain, so each page is locked once.
 #include "pg/am/scan/state.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -98,9 +99,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
         const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
         if (offset + row_bytes > ivf::kPayloadBytes) {
             // The row straddles pages.
-            if (!copy)
-                copy =
-                    static_cast<std::uint8_t*>(MemoryContextAlloc(scan.query_context, row_bytes));
+            if (!copy) copy = NewArrayIn<std::uint8_t>(scan.query_context, row_bytes);
             std::size_t done = 0;
             for (;;) {
                 const std::size_t n = Min(row_bytes - done, ivf::kPayloadBytes - offset);

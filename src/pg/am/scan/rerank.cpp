@@ -3,11 +3,13 @@
 // A candidate's row is fetched with the scan's snapshot through the table's index fetch, which
 // follows HOT chains and overwrites the TID it is given: it gets a copy. The batch is read in heap
 // order, so each table page is pinned once; no pin is left behind.
+#include <algorithm>
 #include <limits>
 
 #include "pg/am/scan/state.h"
 #include "pg/am/storage/model.h"
 #include "pg/compat.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -15,14 +17,14 @@ namespace {
 
 void Begin(IndexScanDesc desc, Scan& scan) {
     Reranker& r = scan.reranker;
-    MemoryContext old = MemoryContextSwitchTo(scan.context);
+    const MemoryScope scope(scan.context);
     r.heap = desc->heapRelation;
     r.fetch = BeginFetch(r.heap);
     r.slot = table_slot_create(r.heap, nullptr);
     BeginColumn(r.column, desc->indexRelation);
     BeginToast(r.toast, r.heap, scan.context);
     r.context = AllocSetContextCreate(scan.context, "quantvec rerank row", ALLOCSET_DEFAULT_SIZES);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
 }
 
 // Asks for the table's pages ahead, if they are likely to be on disk: after a batch that found all
@@ -53,18 +55,14 @@ double KeyOfDistance(const Scan& scan, double distance) {
     return isnan(key) ? get_float8_infinity() : Min(key, std::numeric_limits<double>::max());
 }
 
-int CompareHeapPosition(const void* a, const void* b) {
-    return ItemPointerCompare(static_cast<ItemPointer>(const_cast<void*>(a)),
-                              static_cast<ItemPointer>(const_cast<void*>(b)));
-}
-
 void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
                  Array<Ranked>& ranked) {
     Reranker& r = scan.reranker;
     if (!r.fetch) Begin(desc, scan);
-    qsort(batch, size, sizeof(FoundRow), CompareHeapPosition);
+    std::sort(batch, batch + size,
+              [](const FoundRow& a, const FoundRow& b) { return LiesBefore(a.tid, b.tid); });
     PrefetchTable(*scan.model, r.heap, batch, size);
-    MemoryContext old = MemoryContextSwitchTo(r.context);
+    const MemoryScope scope(r.context);
     for (std::size_t i = 0; i < size; i++) {
         ItemPointerData tid = batch[i].tid;
         bool call_again = false, all_dead = false;
@@ -95,7 +93,7 @@ void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t si
         MemoryContextReset(r.context);
         ResetColumn(r.column);
     }
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     ExecClearTuple(r.slot);
     table_index_fetch_reset(r.fetch);
     ReleaseToast(r.toast);

@@ -35,6 +35,7 @@
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
@@ -240,8 +241,7 @@ void SetHint(Scan& scan, std::size_t hint) {
     float* memory = scan.heaps;
     if (scan.hint > scan.heap_size) {
         if (memory) pfree(memory);
-        memory = scan.heaps = static_cast<float*>(
-            MemoryContextAllocHuge(scan.query_context, 4 * scan.hint * sizeof(float)));
+        memory = scan.heaps = NewArrayIn<float>(scan.query_context, 4 * scan.hint);
         scan.heap_size = scan.hint;
     }
     scan.scan_bounds.Reset(memory, scan.hint);
@@ -395,7 +395,8 @@ std::size_t FirstHint(const Scan& scan, std::size_t planned) {
 // Memory for a prepared query, from the beginning of a cache line: registers as wide as one are
 // loaded from it for every row.
 ByteSpan QueryMemory(std::size_t bytes) {
-    return {reinterpret_cast<std::uint8_t*>(CACHELINEALIGN(palloc(bytes + PG_CACHE_LINE_SIZE))),
+    return {reinterpret_cast<std::uint8_t*>(
+                CACHELINEALIGN(NewArray<std::uint8_t>(bytes + PG_CACHE_LINE_SIZE))),
             bytes};
 }
 
@@ -435,18 +436,18 @@ void Start(IndexScanDesc desc, Scan& scan, bool again = false) {
     scan.pages = {desc->indexRelation, desc->xs_snapshot, &scan.model->recent, scan.model->context};
     const Model& model = *scan.model;
     const std::size_t dim = model.meta.dim, padded = model.meta.padded_dim;
-    MemoryContext old = MemoryContextSwitchTo(scan.query_context);
+    const MemoryScope scope(scan.query_context);
 
-    auto* rotated = static_cast<float*>(palloc0(padded * sizeof(float)));
+    const FloatSpan rotated(NewZeroedArray<float>(padded), padded);
     const ScanKey key = desc->orderByData;
     scan.ordered = !(key->sk_flags & SK_ISNULL);
     if (scan.ordered) {
         const ConstFloatSpan given = scan.opclass->values(key->sk_argument);
         CheckDims(static_cast<int>(dim), static_cast<int>(given.size()));
         // A copy, since known_distance may outlive the executor's datum.
-        auto* own = static_cast<float*>(palloc(dim * sizeof(float)));
-        memcpy(own, given.data(), dim * sizeof(float));
-        scan.query = {own, dim};
+        const FloatSpan own = NewSpan<float>(dim);
+        std::copy(given.begin(), given.end(), own.begin());
+        scan.query = own;
         scan.stored_query = StoredValueOf(key->sk_argument);
         const kernels::Kernels& k = kernels::Active();
         const auto norm_sqr =
@@ -454,29 +455,29 @@ void Start(IndexScanDesc desc, Scan& scan, bool again = false) {
         ConstFloatSpan query = scan.query;
         if (model.query_norm > 0 && norm_sqr > 0 && std::isfinite(norm_sqr)) {
             scan.key_scale = model.query_norm / std::sqrt(norm_sqr);
-            auto* scaled = static_cast<float*>(palloc(dim * sizeof(float)));
+            const FloatSpan scaled = NewSpan<float>(dim);
             for (std::size_t i = 0; i < dim; i++)
                 scaled[i] = static_cast<float>(static_cast<double>(query[i]) * scan.key_scale);
-            query = {scaled, dim};
+            query = scaled;
         }
         scan.key_shift = KeyShift(scan.opclass->metric, norm_sqr * scan.key_scale * scan.key_scale);
-        scan.ordered = Transform(model, query, {rotated, padded});
+        scan.ordered = Transform(model, query, rotated);
     }
-    if (!scan.ordered) memset(rotated, 0, padded * sizeof(float));
+    if (!scan.ordered) std::fill(rotated.begin(), rotated.end(), 0.0f);
     if (!again) scan.settings = SettingsNow(desc->indexRelation);
     scan.two_stage = scan.settings.rerank && scan.ordered ? scan.settings.rerank_candidates : 0;
     if (scan.two_stage > scan.hint) SetHint(scan, scan.two_stage);
 
     const std::size_t bytes = model.layout.quantizer->QueryBytes(model.layout.spec);
-    model.layout.quantizer->PrepareQuery(model.layout.spec, {rotated, padded},
+    model.layout.quantizer->PrepareQuery(model.layout.spec, rotated,
                                          static_cast<float>(scan.settings.epsilon),
                                          QueryMemory(bytes), scan.prepared);
-    scan.rotated = {rotated, padded};
+    scan.rotated = rotated;
     const auto probes = static_cast<std::size_t>(
         ProbesFor(scan.settings.probes, static_cast<int>(model.meta.lists)));
     BeginNear(scan.near, desc->indexRelation, *scan.model, scan.rotated, kScanListEpsilon,
               ListsBy::kPromising, probes);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
 
     scan.started = true;
     BeginLeaving(scan, again);
@@ -532,8 +533,7 @@ bool FindRanked(IndexScanDesc desc, Scan& scan) {
 
 // The next rows in order of estimate get their exact keys: quantvec.rerank_candidates of them.
 void RerankNext(IndexScanDesc desc, Scan& scan) {
-    auto* batch = static_cast<FoundRow*>(
-        MemoryContextAllocHuge(scan.query_context, scan.two_stage * sizeof(FoundRow)));
+    auto* batch = NewArrayIn<FoundRow>(scan.query_context, scan.two_stage);
     std::size_t size = 0;
     while (size < scan.two_stage && FindRanked(desc, scan)) {
         const Ranked row = PopRanked(scan.ranked);
@@ -564,8 +564,8 @@ bool FindSecond(IndexScanDesc desc, Scan& scan) {
 }
 
 bool WasReturned(const Scan& scan, const ItemPointerData& tid) {
-    return scan.skipped > 0 && bsearch(&tid, scan.returned.items, scan.skipped, sizeof tid,
-                                       CompareHeapPosition) != nullptr;
+    const ItemPointerData* known = scan.returned.items;
+    return std::binary_search(known, known + scan.skipped, tid, LiesBefore);
 }
 
 void Return(Scan& scan, const Ranked& row, ItemPointer tid) {
@@ -671,15 +671,13 @@ void StartOver(IndexScanDesc desc, Scan& scan) {
     // What was returned, and what is kept back for the end, is not to be found again.
     const std::size_t returned = scan.returned.size, late = scan.late.size, hint = scan.hint;
     const std::size_t known = returned + late;
-    auto* tids = static_cast<ItemPointerData*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, (known + 1) * sizeof(ItemPointerData)));
-    auto* kept = static_cast<Ranked*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, (late + 1) * sizeof(Ranked)));
+    auto* tids = NewArray<ItemPointerData>(known + 1);
+    auto* kept = NewArray<Ranked>(late + 1);
     memcpy(tids, scan.returned.items, returned * sizeof(ItemPointerData));
     memcpy(kept, scan.late.items, late * sizeof(Ranked));
     for (std::size_t i = 0; i < late; i++) tids[returned + i] = kept[i].tid;
     Clear(scan);
-    qsort(tids, known, sizeof(ItemPointerData), CompareHeapPosition);
+    std::sort(tids, tids + known, LiesBefore);
     for (std::size_t i = 0; i < known; i++) scan.returned.Push(scan.query_context) = tids[i];
     for (std::size_t i = 0; i < late; i++) scan.late.Push(scan.query_context) = kept[i];
     scan.skipped = known;
@@ -713,17 +711,14 @@ IndexScanDesc AmBeginScan(Relation index, int keys, int orderbys) {
     IndexScanDesc desc = RelationGetIndexScan(index, keys, orderbys);
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec scan", ALLOCSET_DEFAULT_SIZES);
-    auto* scan = static_cast<Scan*>(MemoryContextAllocZero(context, sizeof(Scan)));
+    auto* scan = NewIn<Scan>(context);
     scan->context = context;
     scan->query_context =
         AllocSetContextCreate(context, "quantvec scan query", ALLOCSET_DEFAULT_SIZES);
     scan->model = AcquireModel(index, context);
     // After an ERROR no AmEndScan comes, but the scan's memory goes.
-    auto* callback = static_cast<MemoryContextCallback*>(
-        MemoryContextAlloc(context, sizeof(MemoryContextCallback)));
-    callback->func = [](void* owner) { ForgetDistance(owner); };
-    callback->arg = scan;
-    MemoryContextRegisterResetCallback(context, callback);
+    AtReset(
+        context, [](void* owner) { ForgetDistance(owner); }, scan);
     scan->opclass = &OpclassOf(index);
     desc->opaque = scan;
     return desc;

@@ -10,27 +10,15 @@
 #include "pg/am/storage/model.h"
 #include "pg/am/table/indexed_column.h"
 #include "pg/am/table/toast.h"
+#include "pg/memory.h"
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
 
-// A growing array in a memory context, which also frees it.
-template <typename T>
-struct Array {
-    T* items;
-    std::size_t size;
-    std::size_t capacity;
-
-    void Reset() { *this = {}; }
-    T& Push(MemoryContext context) {
-        if (size == capacity) {
-            capacity = Max(std::size_t{64}, capacity * 2);
-            items = static_cast<T*>(items ? repalloc_huge(items, capacity * sizeof(T))
-                                          : MemoryContextAllocHuge(context, capacity * sizeof(T)));
-        }
-        return items[size++];
-    }
-};
+// The order of the table's rows on disk.
+inline bool LiesBefore(const ItemPointerData& a, const ItemPointerData& b) {
+    return ItemPointerCompare(const_cast<ItemPointer>(&a), const_cast<ItemPointer>(&b)) < 0;
+}
 
 // A row that may still be wanted; bounds and estimate are keys plus Scan::key_shift.
 struct Candidate {
@@ -62,8 +50,7 @@ struct Ranked {
     ItemPointerData tid;
     bool Before(const Ranked& o) const {
         if (key != o.key) return key < o.key;
-        return ItemPointerCompare(const_cast<ItemPointer>(&tid), const_cast<ItemPointer>(&o.tid)) <
-               0;
+        return LiesBefore(tid, o.tid);
     }
 };
 
@@ -229,8 +216,6 @@ bool ListsAreEnough(Scan& scan);
 
 // The key that an exact distance stands for.
 double KeyOfDistance(const Scan& scan, double distance);
-// By qsort and bsearch: ItemPointerData, or what begins with one.
-int CompareHeapPosition(const void* a, const void* b);
 // Exact keys of rows, pushed to the heap `ranked`; rows that the snapshot does not see vanish.
 // Sorts the batch by heap position.
 void RerankBatch(IndexScanDesc desc, Scan& scan, FoundRow* batch, std::size_t size,
