@@ -2,25 +2,24 @@
 #include "pg/am/storage/centroid_codes.h"
 
 #include "core/kernels/kernels.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
 ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
-    auto* bytes = static_cast<std::uint8_t*>(
-        MemoryContextAllocExtended(CurrentMemoryContext, ivf::CentroidTableBytes(lists, padded_dim),
-                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    auto* bytes = NewZeroedArray<std::uint8_t>(ivf::CentroidTableBytes(lists, padded_dim));
     return ivf::CentroidTableAt(bytes, lists, padded_dim);
 }
 
 CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim) {
     const auto floats = [padded_dim] {
-        return FloatSpan(static_cast<float*>(palloc0(padded_dim * sizeof(float))), padded_dim);
+        return FloatSpan(NewZeroedArray<float>(padded_dim), padded_dim);
     };
     CentroidCoder coder = {};
     coder.sum = floats();
     coder.zeros = floats();
     coder.workspace = floats();
-    coder.code = {static_cast<std::uint8_t*>(palloc(padded_dim / 2)), padded_dim / 2};
+    coder.code = NewSpan<std::uint8_t>(padded_dim / 2);
     if (model.meta.metric == Metric::kInnerProduct) {
         const FloatSpan mean = floats();
         memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));

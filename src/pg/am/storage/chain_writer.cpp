@@ -1,20 +1,13 @@
 // A chain is written page by page, into a run of pages or into whatever is free.
 #include "pg/am/storage/chain_writer.h"
 
+#include <algorithm>
+
 #include "core/ivf/block_walk.h"
 #include "pg/debug_point.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
-
-namespace {
-
-int CompareBlocks(const void* a, const void* b) {
-    const BlockNumber x = *static_cast<const BlockNumber*>(a),
-                      y = *static_cast<const BlockNumber*>(b);
-    return x < y ? -1 : x > y;
-}
-
-}  // namespace
 
 BlockNumber ExtendRun(const NewPages& to, std::uint32_t count) {
     const bool shared = !RELATION_IS_LOCAL(to.index) && to.logged;
@@ -40,10 +33,9 @@ ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, BlockNumber
 
 ChainWriter::ChainWriter(const NewPages& to, const PageOwner& owner, std::uint32_t expected)
     : to_(to), owner_(owner), run_(0) {
-    taken_ = static_cast<BlockNumber*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, expected * sizeof(BlockNumber)));
+    taken_ = NewArray<BlockNumber>(expected);
     while (taken_count_ < expected) taken_[taken_count_++] = Claim();
-    qsort(taken_, taken_count_, sizeof(BlockNumber), CompareBlocks);
+    std::sort(taken_, taken_ + taken_count_);
     first_ = taken_[0];
     while (contiguous_ < taken_count_ && taken_[contiguous_] == first_ + contiguous_) contiguous_++;
     Begin(first_, 0);

@@ -6,6 +6,7 @@
 #include "core/quant/basis.h"
 #include "core/quant/rotation.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -46,7 +47,7 @@ const std::uint8_t* BlockOnPage(Relation index, const ivf::BlockLayout& layout,
 void ToCodeSpace(const Model& model, FloatSpan x) {
     quant::Rotate({model.signs, quant::RotationBytes(x.size())}, x);
     if (!model.basis) return;
-    auto* copy = static_cast<float*>(palloc(x.size() * sizeof(float)));
+    auto* copy = NewArray<float>(x.size());
     memcpy(copy, x.data(), x.size() * sizeof(float));
     quant::ApplyBasis(model.basis, copy, x.size(), x.data());
     pfree(copy);

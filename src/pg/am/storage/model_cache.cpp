@@ -4,6 +4,7 @@
 #include "pg/am/options.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/compat.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -89,9 +90,9 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
         // Until it is whole, the model belongs to the caller's memory, which an ERROR frees.
         MemoryContext context =
             AllocSetContextCreate(CurrentMemoryContext, "quantvec model", ALLOCSET_DEFAULT_SIZES);
-        MemoryContext old = MemoryContextSwitchTo(context);
+        const MemoryScope scope(context);
         model = ReadModel(index, meta);
-        MemoryContextSwitchTo(old);
+        scope.Leave();
         if (!model) {
             MemoryContextDelete(context);
             continue;
@@ -105,12 +106,8 @@ Model* AcquireModel(Relation index, MemoryContext owner, bool writing) {
     }
     model->last_use = ++clock;
     model->outdated = false;
-    auto* callback = static_cast<MemoryContextCallback*>(
-        MemoryContextAlloc(owner, sizeof(MemoryContextCallback)));
-    callback->func = ReleaseModel;
-    callback->arg = model;
+    AtReset(owner, ReleaseModel, model);
     model->references++;
-    MemoryContextRegisterResetCallback(owner, callback);
     return model;
 }
 

@@ -7,6 +7,7 @@
 #include "core/quant/rotation.h"
 #include "pg/am/storage/centroid_codes.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -140,11 +141,9 @@ bool LoadModel(Relation index, Model* model) {
     quant::Spec spec = {meta.quantizer, meta.bits, meta.padded_dim, meta.levels, meta.pq_m};
     if (spec.kind == quant::Kind::kPq) {
         const std::size_t words = quant::PqWords(spec);
-        auto* books = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, padded * words * sizeof(float)));
+        auto* books = NewArray<float>(padded * words);
         read(meta.codebooks, ivf::PageKind::kModel, books, padded * words * sizeof(float));
-        auto* norms = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, spec.m * words * sizeof(float)));
+        auto* norms = NewArray<float>(spec.m * words);
         quant::PqNorms(spec, books, norms);
         spec.books = books;
         spec.norms = norms;
@@ -156,25 +155,22 @@ bool LoadModel(Relation index, Model* model) {
         model->layout.refine_row_bytes != meta.refine_row_bytes)
         ReportCorruption(index, kMetaPage, "block sizes do not fit the quantizer");
 
-    auto* mean = static_cast<float*>(palloc(dim * sizeof(float)));
+    auto* mean = NewArray<float>(dim);
     read(meta.model, ivf::PageKind::kModel, mean, dim * sizeof(float));
     model->mean = mean;
 
     const std::size_t sign_bytes = quant::RotationBytes(padded);
-    auto* signs = static_cast<std::uint8_t*>(palloc(sign_bytes));
+    auto* signs = NewArray<std::uint8_t>(sign_bytes);
     quant::FillRotation(meta.rotation_seed, padded, {signs, sign_bytes});
     model->signs = signs;
     if (meta.rotation == RotationKind::kHadamard4Basis) {
-        auto* basis = static_cast<float*>(
-            MemoryContextAllocHuge(CurrentMemoryContext, padded * padded * sizeof(float)));
+        auto* basis = NewArray<float>(padded * padded);
         read(meta.basis, ivf::PageKind::kModel, basis, padded * padded * sizeof(float));
         model->basis = basis;
     }
 
-    auto* entries = static_cast<ivf::ListEntry*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
-    auto* tails = static_cast<std::uint32_t*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    auto* entries = NewArray<ivf::ListEntry>(lists);
+    auto* tails = NewArray<std::uint32_t>(lists);
     whole = whole && ReadEntries(index, meta, entries, tails);
     model->entries = entries;
     model->tails = tails;
@@ -184,8 +180,8 @@ bool LoadModel(Relation index, Model* model) {
          ivf::CentroidTableBytes(lists, padded));
     if (!whole) return false;
     if (lists * padded * sizeof(float) <= kKeptCentroidBytes) {
-        model->centroids = static_cast<float*>(palloc(lists * padded * sizeof(float)));
-        model->centroid_known = static_cast<bool*>(palloc0(lists * sizeof(bool)));
+        model->centroids = NewArray<float>(lists * padded);
+        model->centroid_known = NewZeroedArray<bool>(lists);
     }
     if (meta.metric == Metric::kInnerProduct) {
         double squares = 0;
@@ -202,7 +198,7 @@ bool LoadModel(Relation index, Model* model) {
 }  // namespace
 
 Model* ReadModel(Relation index, const MetaPage& meta) {
-    auto* model = static_cast<Model*>(palloc0(sizeof(Model)));
+    auto* model = New<Model>();
     model->meta = meta;
     model->rows_taken = -1;
     return LoadModel(index, model) ? model : nullptr;
@@ -210,10 +206,8 @@ Model* ReadModel(Relation index, const MetaPage& meta) {
 
 bool RefreshEntries(Relation index, Model& model) {
     const std::size_t lists = model.meta.lists;
-    auto* entries = static_cast<ivf::ListEntry*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(ivf::ListEntry)));
-    auto* tails = static_cast<std::uint32_t*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, lists * sizeof(std::uint32_t)));
+    auto* entries = NewArray<ivf::ListEntry>(lists);
+    auto* tails = NewArray<std::uint32_t>(lists);
     const bool current = ReadEntries(index, model.meta, entries, tails);
     if (current) {
         memcpy(model.entries, entries, lists * sizeof(ivf::ListEntry));

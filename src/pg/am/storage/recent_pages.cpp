@@ -9,29 +9,27 @@ Buffer RecentPages::Pin(Relation index, BlockNumber number, MemoryContext contex
     // A pin by the short way does not tell the clock sweep that the page is in use, so one in a few
     // goes the long way.
     constexpr std::uint32_t kLongWayEvery = 16;
-    if (number < count_ && pages_[number].buffer != InvalidBuffer && ++turn_ % kLongWayEvery != 0 &&
-        ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, pages_[number].buffer)) {
+    if (number < pages_.size && pages_.items[number].buffer != InvalidBuffer &&
+        ++turn_ % kLongWayEvery != 0 &&
+        ReadRecentBuffer(FileIdOf(index), MAIN_FORKNUM, number, pages_.items[number].buffer)) {
         pgstat_count_buffer_read(index);
         pgstat_count_buffer_hit(index);
-        return pages_[number].buffer;
+        return pages_.items[number].buffer;
     }
     const Buffer buffer = ReadBuffer(index, number);
     if (BufferIsLocal(buffer)) return buffer;
-    if (number >= count_) {
+    if (number >= pages_.size) {
         const BlockNumber count = Max(number + 1, RelationGetNumberOfBlocks(index));
-        pages_ =
-            static_cast<Recent*>(pages_ ? repalloc_huge(pages_, count * sizeof(Recent))
-                                        : MemoryContextAllocHuge(context, count * sizeof(Recent)));
-        for (BlockNumber i = count_; i < count; i++) pages_[i] = {InvalidBuffer, ivf::kNoPage};
-        count_ = count;
+        pages_.Reserve(count, context);
+        while (pages_.size < count) pages_.Push(context) = {InvalidBuffer, ivf::kNoPage};
     }
-    pages_[number].buffer = buffer;
+    pages_.items[number].buffer = buffer;
     return buffer;
 }
 
 const std::uint8_t* RecentPages::Guess(BlockNumber number) const {
-    if (number >= count_ || pages_[number].buffer == InvalidBuffer) return nullptr;
-    return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(pages_[number].buffer));
+    if (number >= pages_.size || pages_.items[number].buffer == InvalidBuffer) return nullptr;
+    return reinterpret_cast<const std::uint8_t*>(BufferGetBlock(pages_.items[number].buffer));
 }
 
 bool ScanPages::TryLock(BlockNumber number, const PageOwner& owner, LockedPage& page) const {

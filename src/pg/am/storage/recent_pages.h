@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pg/am/storage/pages.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -16,10 +17,10 @@ class RecentPages {
     const std::uint8_t* Guess(BlockNumber number) const;
     // The page that probably follows; kNoPage: unknown.
     BlockNumber Next(BlockNumber number) const {
-        return number < count_ ? pages_[number].next : ivf::kNoPage;
+        return number < pages_.size ? pages_.items[number].next : ivf::kNoPage;
     }
     void NoteNext(BlockNumber number, BlockNumber next) {
-        if (number < count_) pages_[number].next = next;
+        if (number < pages_.size) pages_.items[number].next = next;
     }
 
   private:
@@ -27,8 +28,7 @@ class RecentPages {
         Buffer buffer;
         BlockNumber next;
     };
-    Recent* pages_;  // [count_]
-    BlockNumber count_;
+    Array<Recent> pages_;
     std::uint32_t turn_;
 };
 

@@ -1,6 +1,8 @@
 // Pages are stamped, wait for the snapshots of others, and become free.
 #include "pg/am/storage/retired.h"
 
+#include "pg/memory.h"
+
 namespace quantvec::pg {
 
 std::uint64_t DeletionStamp() {
@@ -24,13 +26,7 @@ void Retired::Stamp(BlockNumber number, const PageOwner& owner) {
 }
 
 void Retired::Add(BlockNumber number) {
-    if (count_ == capacity_) {
-        capacity_ = Max(std::size_t{64}, capacity_ * 2);
-        pages_ = static_cast<BlockNumber*>(
-            pages_ ? repalloc_huge(pages_, capacity_ * sizeof(BlockNumber))
-                   : MemoryContextAlloc(context_, capacity_ * sizeof(BlockNumber)));
-    }
-    pages_[count_++] = number;
+    pages_.Push(context_) = number;
 }
 
 void Retired::Release() {
@@ -40,25 +36,25 @@ void Retired::Release() {
             if (!VirtualXactLock(snapshots_[i], false)) snapshots_[left++] = snapshots_[i];
         snapshot_count_ = left;
     }
-    if (watched_ == 0 && count_ > 0) {
-        MemoryContext old = MemoryContextSwitchTo(context_);
+    if (watched_ == 0 && pages_.size > 0) {
+        const MemoryScope scope(context_);
         if (snapshots_) pfree(snapshots_);
         // A vacuum reads no index by a snapshot of its own.
         snapshots_ = GetCurrentVirtualXIDs(InvalidTransactionId, true, false,
                                            PROC_IS_AUTOVACUUM | PROC_IN_VACUUM, &snapshot_count_);
-        MemoryContextSwitchTo(old);
-        watched_ = count_;
+        scope.Leave();
+        watched_ = pages_.size;
     }
     if (watched_ == 0 || snapshot_count_ > 0) return;
     BlockNumber least = InvalidBlockNumber, most = 0;
     for (std::size_t i = 0; i < watched_; i++) {
-        RecordFreeIndexPage(index_, pages_[i]);
-        least = Min(least, pages_[i]);
-        most = Max(most, pages_[i]);
+        RecordFreeIndexPage(index_, pages_.items[i]);
+        least = Min(least, pages_.items[i]);
+        most = Max(most, pages_.items[i]);
     }
     released_ += static_cast<std::uint32_t>(watched_);
-    count_ -= watched_;
-    memmove(pages_, pages_ + watched_, count_ * sizeof(BlockNumber));
+    pages_.size -= watched_;
+    memmove(pages_.items, pages_.items + watched_, pages_.size * sizeof(BlockNumber));
     watched_ = 0;
     FreeSpaceMapVacuumRange(index_, least, most + 1);
 }

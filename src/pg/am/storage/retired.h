@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pg/am/storage/pages.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -19,13 +20,13 @@ class Retired {
     // Gives what can be used again to the free space map.
     void Release();
     std::uint32_t released() const { return released_; }
-    std::uint32_t waiting() const { return static_cast<std::uint32_t>(count_); }
+    std::uint32_t waiting() const { return static_cast<std::uint32_t>(pages_.size); }
 
   private:
     Relation index_;
     MemoryContext context_;
-    BlockNumber* pages_;  // [count_]; the first watched_ wait for the snapshots
-    std::size_t count_, capacity_, watched_;
+    Array<BlockNumber> pages_;  // the first watched_ wait for the snapshots
+    std::size_t watched_;
     VirtualTransactionId* snapshots_;
     int snapshot_count_;
     std::uint32_t released_;
