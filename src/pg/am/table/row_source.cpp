@@ -2,6 +2,7 @@
 #include "pg/am/table/row_source.h"
 
 #include "pg/compat.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -12,8 +13,7 @@ void BeginReading(RowReader& r, Relation heap, Relation index) {
     r.slot = table_slot_create(heap, nullptr);
     BeginColumn(r.column, index);
     BeginToast(r.toast, heap, CurrentMemoryContext);
-    r.room = 1;
-    r.last = static_cast<float*>(palloc(sizeof(float)));
+    r.context = CurrentMemoryContext;
     r.row_context = AllocSetContextCreate(CurrentMemoryContext, "quantvec row of the table",
                                           ALLOCSET_DEFAULT_SIZES);
 }
@@ -41,12 +41,9 @@ bool ReadVersion(RowReader& r, ConstFloatSpan* vector) {
         return false;
     const ConstFloatSpan values = r.opclass->values(value);
     // The slot goes on to the next version.
-    if (values.size() > r.room) {
-        r.last = static_cast<float*>(repalloc(r.last, values.size_bytes()));
-        r.room = values.size();
-    }
-    memcpy(r.last, values.data(), values.size_bytes());
-    *vector = {r.last, values.size()};
+    r.last.Reserve(values.size(), r.context);
+    memcpy(r.last.items, values.data(), values.size_bytes());
+    *vector = {r.last.items, values.size()};
     return true;
 }
 
@@ -63,14 +60,14 @@ bool ReadRow(RowReader& r, std::uint64_t pointer, ConstFloatSpan* vector) {
     ItemPointerSet(&tid, static_cast<BlockNumber>(pointer >> 16),
                    static_cast<OffsetNumber>(pointer & 0xffff));
     bool again = false, found = false;
-    MemoryContext old = MemoryContextSwitchTo(r.row_context);
+    const MemoryScope scope(r.row_context);
     for (bool first = true;; first = false) {
         bool all_dead = false;
         if (!table_index_fetch_tuple(r.fetch, &tid, SnapshotAny, r.slot, &again, &all_dead)) break;
         if (first || !WasAborted(r.slot)) found = ReadVersion(r, vector);
         if (!again) break;
     }
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     // Whoever reads row after row waits in between, and a pin keeps others from cleaning the page.
     ExecClearTuple(r.slot);
     table_index_fetch_reset(r.fetch);

@@ -9,6 +9,7 @@
 #include "pg/am/opclass.h"
 #include "pg/am/table/indexed_column.h"
 #include "pg/am/table/toast.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -19,8 +20,8 @@ struct RowReader {
     IndexedColumn column;
     ToastReader toast;
     MemoryContext row_context;
-    float* last;  // [max_dim of those met] the vector of the last version that was read
-    std::size_t room;
+    MemoryContext context;
+    Array<float> last;  // the vector of the last version that was read
 };
 // Takes memory from the current context.
 void BeginReading(RowReader& reader, Relation heap, Relation index);

@@ -2,6 +2,7 @@
 #include "pg/am/table/toast.h"
 
 #include "pg/compat.h"
+#include "pg/memory.h"
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
@@ -12,14 +13,14 @@ namespace {
 constexpr AttrNumber kChunkId = 1, kChunkSeq = 2, kChunkData = 3;
 
 void Open(ToastReader& reader) {
-    MemoryContext old = MemoryContextSwitchTo(reader.context);
+    const MemoryScope scope(reader.context);
     reader.table = table_open(reader.table_id, AccessShareLock);
     reader.index =
         index_open(toast_get_valid_index(reader.table_id, AccessShareLock), AccessShareLock);
     ToastSnapshot(reader.snapshot);
     reader.scan = BeginIndexScan(reader.table, reader.index, &reader.snapshot, 1);
     reader.slot = table_slot_create(reader.table, nullptr);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
 }
 
 void FindValue(ToastReader& reader, Oid value_id) {
@@ -64,8 +65,7 @@ const struct varlena* ReadToast(ToastReader& reader, Datum datum, Oid* value_id)
     if (size + VARHDRSZ > reader.capacity) {
         if (reader.value) pfree(reader.value);
         reader.capacity = size + VARHDRSZ;
-        reader.value =
-            static_cast<struct varlena*>(MemoryContextAlloc(reader.context, reader.capacity));
+        reader.value = NewValueIn<struct varlena>(reader.context, reader.capacity);
     }
     SET_VARSIZE(reader.value, size + VARHDRSZ);
 
