@@ -3,26 +3,24 @@
 
 #include "core/kernels/kernels.h"
 #include "pg/am/storage/model_read.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
 void BeginNear(NearLists& near, Relation index, Model& model, ConstFloatSpan x, float epsilon,
                ListsBy by, std::size_t expected) {
-    const auto take = [](std::size_t bytes) {
-        return ByteSpan(
-            static_cast<std::uint8_t*>(MemoryContextAllocHuge(CurrentMemoryContext, bytes)), bytes);
-    };
     near.index = index;
     near.model = &model;
     near.x = x;
     near.scratch = {};
-    if (!model.centroids) near.scratch = {static_cast<float*>(palloc(x.size_bytes())), x.size()};
+    if (!model.centroids) near.scratch = NewSpan<float>(x.size());
     // A learned basis is no random rotation: errors point where data do, and only the hard bound
     // holds.
     if (model.basis) epsilon = static_cast<float>(x.size());
-    near.query = ivf::PrepareCentroidQuery(x, epsilon, take(ivf::CentroidQueryBytes(x.size())));
+    near.query = ivf::PrepareCentroidQuery(
+        x, epsilon, NewSpan<std::uint8_t>(ivf::CentroidQueryBytes(x.size())));
     near.order.Begin(model.coarse, near.query, by == ListsBy::kPromising, expected,
-                     take(ivf::ListOrder::Bytes(model.coarse.lists)));
+                     NewSpan<std::uint8_t>(ivf::ListOrder::Bytes(model.coarse.lists)));
 }
 
 bool TakeNearest(NearLists& near, NearList& nearest) {

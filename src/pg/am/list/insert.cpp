@@ -13,6 +13,7 @@
 #include "pg/am/table/row_pointer.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -26,12 +27,12 @@ struct InsertState {
 
 InsertState* StateOf(Relation index, IndexInfo* info) {
     if (info->ii_AmCache) return static_cast<InsertState*>(info->ii_AmCache);
-    MemoryContext old = MemoryContextSwitchTo(info->ii_Context);
-    auto* state = static_cast<InsertState*>(palloc0(sizeof(InsertState)));
+    const MemoryScope scope(info->ii_Context);
+    auto* state = New<InsertState>();
     BeginInserts(state->inserter, index, AcquireModel(index, info->ii_Context, true));
     state->row_context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec insert row", ALLOCSET_DEFAULT_SIZES);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     info->ii_AmCache = state;
     return state;
 }
@@ -57,9 +58,9 @@ void LookAgain(RowInserter& inserter, Appended why, MemoryContext context) {
     if (sealed) LockSwitch(index, Access::kShare);
     Model& model = *inserter.model;
     if (!IsCurrent(index, model.meta)) {
-        MemoryContext old = MemoryContextSwitchTo(context);
+        const MemoryScope scope(context);
         BeginInserts(inserter, index, AcquireModel(index, context, true));
-        MemoryContextSwitchTo(old);
+        scope.Leave();
     } else if (sealed) {
         SetSealed(GrowingListOf(index, model, inserter.list), false);
     } else {
@@ -87,9 +88,9 @@ void BeginInserts(RowInserter& inserter, Relation index, Model* model) {
     inserter.opclass = &OpclassOf(index);
     const ivf::BlockLayout& layout = model->layout;
     const std::size_t padded = model->meta.padded_dim;
-    inserter.vector = static_cast<float*>(palloc(padded * sizeof(float)));
-    inserter.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
-    inserter.centroid = static_cast<float*>(palloc(padded * sizeof(float)));
+    inserter.vector = NewArray<float>(padded);
+    inserter.workspace = NewArray<float>(padded);
+    inserter.centroid = NewArray<float>(padded);
     inserter.row = AllocateRow(layout);
 }
 
@@ -115,7 +116,7 @@ bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Rela
     if (isnull[0]) return false;
     InsertState* state = StateOf(index, info);
     RowInserter& inserter = state->inserter;
-    MemoryContext old = MemoryContextSwitchTo(state->row_context);
+    const MemoryScope scope(state->row_context);
     const ConstFloatSpan raw = inserter.opclass->values(values[0]);
     CheckExpectedDim(static_cast<int>(inserter.model->meta.dim), static_cast<int>(raw.size()));
     for (;;) {
@@ -124,7 +125,7 @@ bool AmInsert(Relation index, Datum* values, bool* isnull, ItemPointer tid, Rela
         CHECK_FOR_INTERRUPTS();
         LookAgain(inserter, done, info->ii_Context);
     }
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextReset(state->row_context);
     return false;
 }
