@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "pg/am/build/build.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -35,8 +36,8 @@ struct Visits {
 Visits VisitsOf(const ivf::NearestBatch& near, std::size_t groups) {
     const std::size_t n = near.size * near.keep;
     Visits v;
-    v.begin = static_cast<std::uint32_t*>(palloc0((groups + 2) * sizeof(std::uint32_t)));
-    v.row = static_cast<std::uint32_t*>(palloc(Max(n, std::size_t{1}) * sizeof(std::uint32_t)));
+    v.begin = NewZeroedArray<std::uint32_t>(groups + 2);
+    v.row = NewArray<std::uint32_t>(Max(n, std::size_t{1}));
     // Counts of the group before, then places, which move on to the group's end.
     for (std::size_t i = 0; i < n; i++) v.begin[near.list[i] + 2]++;
     for (std::size_t g = 1; g < groups + 1; g++) v.begin[g + 1] += v.begin[g];
@@ -91,13 +92,13 @@ void FindLists(const Build& b, ivf::NearestBatch& batch) {
     ivf::NearestBatch near = batch;
     near.keep = Min(kGroupsVisited, groups);
     const std::size_t visits_in_all = batch.size * near.keep;
-    near.list = static_cast<std::uint32_t*>(palloc((visits_in_all + 1) * sizeof(std::uint32_t)));
-    near.score = static_cast<float*>(palloc((visits_in_all + 1) * sizeof(float)));
+    near.list = NewArray<std::uint32_t>(visits_in_all + 1);
+    near.score = NewArray<float>(visits_in_all + 1);
     FindNearest(b, b.group_centroids, groups, near);
     const Visits visits = VisitsOf(near, groups);
     // The rows of one group meet the tiles that its lists are in, with what they have found so far.
     // (A row without a distance to anything may be there several times.)
-    auto** rows = static_cast<const float**>(palloc((visits_in_all + 1) * sizeof(float*)));
+    auto** rows = NewArray<const float*>(visits_in_all + 1);
     ivf::NearestBatch some = near;
     some.keep = 1;
     some.rows = rows;
@@ -129,11 +130,11 @@ void FindLists(const Build& b, ivf::NearestBatch& batch) {
 
 ivf::NearestBatch AllocateBatch(const Build& b, std::size_t rows) {
     ivf::NearestBatch batch = {};
-    batch.rows = static_cast<const float**>(palloc(rows * sizeof(float*)));
+    batch.rows = NewArray<const float*>(rows);
     batch.dim = b.padded;
     batch.keep = 1;
-    batch.list = static_cast<std::uint32_t*>(palloc(rows * sizeof(std::uint32_t)));
-    batch.score = static_cast<float*>(palloc(rows * sizeof(float)));
+    batch.list = NewArray<std::uint32_t>(rows);
+    batch.score = NewArray<float>(rows);
     return batch;
 }
 

@@ -16,6 +16,7 @@
 #include "core/quant/rotation.h"
 #include "pg/am/am.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 extern "C" QV_EXPORT void quantvec_build_worker(dsm_segment* segment, shm_toc* toc);
 
@@ -72,7 +73,7 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
     b.layout = ivf::MakeLayout(SpecOf(b.options, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
     const std::size_t sign_bytes = quant::RotationBytes(b.padded);
-    auto* signs = static_cast<std::uint8_t*>(palloc(sign_bytes));
+    auto* signs = NewArray<std::uint8_t>(sign_bytes);
     quant::FillRotation(kRotationSeed, b.padded, {signs, sign_bytes});
     b.model.meta.rotation_seed = kRotationSeed;
     b.model.meta.dim = static_cast<std::uint32_t>(b.dim);
@@ -82,8 +83,8 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
 
 void AllocateOwn(Build& b, MemoryContext context) {
     b.row_context = AllocSetContextCreate(context, "quantvec build row", ALLOCSET_DEFAULT_SIZES);
-    b.workspace = static_cast<float*>(palloc(b.padded * sizeof(float)));
-    b.tile = static_cast<float*>(palloc(ivf::TileFloats(b.padded) * sizeof(float)));
+    b.workspace = NewArray<float>(b.padded);
+    b.tile = NewArray<float>(ivf::TileFloats(b.padded));
 }
 
 void ShareMemory(Build& b, std::size_t lists) {
@@ -135,7 +136,7 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     if (RelationGetNumberOfBlocks(index) != 0)
         elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
     MemoryContext context = BuildContext();
-    MemoryContext old = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     Build b;
     InitBuild(b, heap, index, info, DimToBuild(index), MAIN_FORKNUM, BuildBudget());
     AllocateOwn(b, context);
@@ -153,8 +154,8 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
     WriteIndex(b);
     tuplesort_end(b.sort);
 
-    MemoryContextSwitchTo(old);
-    auto* result = static_cast<IndexBuildResult*>(palloc(sizeof(IndexBuildResult)));
+    scope.Leave();
+    auto* result = New<IndexBuildResult>();
     result->heap_tuples = b.heap_tuples[0];
     result->index_tuples = b.index_tuples[0];
     EndTeam(b.team);
@@ -164,7 +165,7 @@ IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info) {
 
 void AmBuildEmpty(Relation index) {
     MemoryContext context = BuildContext();
-    MemoryContext old = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     Build b;
     InitBuild(b, nullptr, index, nullptr, DimToBuild(index), INIT_FORKNUM, BuildBudget());
     if (b.layout.spec.kind == quant::Kind::kPq)
@@ -173,7 +174,7 @@ void AmBuildEmpty(Relation index) {
     ShareMemory(b, 1);
     WriteIndex(b);
     EndTeam(b.team);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextDelete(context);
 }
 
@@ -201,7 +202,7 @@ const char* AmBuildPhaseName(std::int64_t phase) {
 extern "C" void quantvec_build_worker(dsm_segment* segment, shm_toc* toc) {
     using namespace quantvec::pg;
     MemoryContext context = BuildContext();
-    MemoryContext old = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     Team team;
     const Membership member = JoinTeam(team, segment, toc);
     Build b;
@@ -215,6 +216,6 @@ extern "C" void quantvec_build_worker(dsm_segment* segment, shm_toc* toc) {
     Train(b);
     EncodeRows(b);
     LeaveTeam(b.team, member, toc);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextDelete(context);
 }

@@ -1,4 +1,5 @@
 // The codebooks of pq, and the basis before them.
+#include <algorithm>
 #include <cmath>
 
 #include "core/kernels/kernels.h"
@@ -6,6 +7,7 @@
 #include "core/quant/pq.h"
 #include "pg/am/build/build.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -14,18 +16,13 @@ namespace {
 // Codes measured for the spread of the bound.
 constexpr std::size_t kSpreadPairs = 4000;
 
-int CompareFloats(const void* a, const void* b) {
-    const float x = *static_cast<const float*>(a), y = *static_cast<const float*>(b);
-    return x < y ? -1 : x > y;
-}
-
 // How far the errors of codes reach into directions that queries have, for one standard error of
 // the bound: the root mean square, or more if the far end is farther out than a normal variable's.
 float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sample) {
     const float least = 1.0f / std::sqrt(static_cast<float>(b.padded - 1));
     const std::size_t n = Min(sample.size, kSpreadPairs);
     if (n < 2) return least;
-    auto* deviation = static_cast<float*>(palloc(n * sizeof(float)));
+    auto* deviation = NewArray<float>(n);
     double squares = 0;
     for (std::size_t i = 0; i < n; i++) {
         if (i % kInterruptRows == 0) CHECK_FOR_INTERRUPTS();
@@ -35,7 +32,9 @@ float MeasureSpread(const Build& b, const quant::Spec& spec, const Sample& sampl
                                {sample.rows + other * b.padded, b.padded}, {b.workspace, b.padded});
         squares += static_cast<double>(deviation[i]) * static_cast<double>(deviation[i]);
     }
-    qsort(deviation, n, sizeof(float), CompareFloats);
+    // NaN, of vectors whose squares overflow, is the largest: std::sort needs a place for it.
+    std::sort(deviation, deviation + n,
+              [](float x, float y) { return x < y || (std::isnan(y) && !std::isnan(x)); });
     // 3.29 standard deviations of a normal variable are exceeded once in a thousand.
     const float far = deviation[n - 1 - n / 1000] / 3.29f;
     const float rms = static_cast<float>(std::sqrt(squares / static_cast<double>(n)));
@@ -65,10 +64,9 @@ bool LearnBasis(Build& b, const Sample& sample) {
     const std::size_t n = b.padded;
     quant::Eigen eigen = {};
     eigen.n = n;
-    eigen.vectors = static_cast<float*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, n * n * sizeof(float), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
-    eigen.values = static_cast<double*>(palloc(n * sizeof(double)));
-    eigen.off = static_cast<double*>(palloc(n * sizeof(double)));
+    eigen.vectors = NewZeroedArray<float>(n * n);
+    eigen.values = NewArray<double>(n);
+    eigen.off = NewArray<double>(n);
     eigen.work = b.workspace;
     for (std::size_t i = 0; i < sample.size; i += kInterruptRows) {
         CHECK_FOR_INTERRUPTS();
@@ -79,7 +77,7 @@ bool LearnBasis(Build& b, const Sample& sample) {
     while (quant::EigenStep(eigen)) CHECK_FOR_INTERRUPTS();
     const bool found = eigen.phase == quant::Eigen::Phase::kDone;
     if (found) {
-        auto* order = static_cast<std::uint32_t*>(palloc(n * sizeof(std::uint32_t)));
+        auto* order = NewArray<std::uint32_t>(n);
         quant::AllocateBalanced(b.layout.spec, eigen.values, eigen.off, order);
         for (std::size_t k = 0; k < n; k++)
             memcpy(b.basis + k * n, eigen.vectors + order[k] * n, n * sizeof(float));

@@ -13,6 +13,7 @@
 #include "pg/am/table/row_pointer.h"
 #include "pg/compat.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -102,9 +103,9 @@ void CollectRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, vo
     Build& b = *w.build;
     w.counted++;
     if (isnull[0]) return;
-    MemoryContext old = MemoryContextSwitchTo(b.row_context);
+    const MemoryScope scope(b.row_context);
     TakeVector(w, b.opclass->values(values[0]), PointerNumber(*tid));
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextReset(b.row_context);
     if (w.size == w.capacity) EncodeWaiting(b, w);
 }
@@ -118,9 +119,9 @@ void TakeSource(Build& b, Waiting& w) {
         w.counted++;
         ConstFloatSpan raw;
         if (!ReadRow(b.rows->reader, pointer, &raw)) continue;
-        MemoryContext old = MemoryContextSwitchTo(b.row_context);
+        const MemoryScope scope(b.row_context);
         TakeVector(w, raw, pointer);
-        MemoryContextSwitchTo(old);
+        scope.Leave();
         MemoryContextReset(b.row_context);
         if (w.size == w.capacity) EncodeWaiting(b, w);
     }
@@ -139,7 +140,7 @@ Tuplesortstate* BeginSort(Build& b, std::size_t kilobytes, SortCoordinate coordi
 
 SortCoordinate Coordinate(const Team& team, bool merging) {
     if (!team.sort) return nullptr;
-    auto* coordinate = static_cast<SortCoordinate>(palloc0(sizeof(SortCoordinateData)));
+    auto* coordinate = New<SortCoordinateData>();
     coordinate->isWorker = !merging;
     coordinate->nParticipants = merging ? team.size : -1;
     coordinate->sharedsort = team.sort;
@@ -184,14 +185,13 @@ void EncodeRows(Build& b) {
     Waiting w = {};
     w.build = &b;
     w.capacity = BatchRows(b);
-    w.vectors = static_cast<float*>(palloc(w.capacity * b.padded * sizeof(float)));
+    w.vectors = NewArray<float>(w.capacity * b.padded);
     w.batch = AllocateBatch(b, w.capacity);
-    w.norm_sqr = static_cast<float*>(palloc(w.capacity * sizeof(float)));
-    w.pointers = static_cast<std::int64_t*>(palloc(w.capacity * sizeof(std::int64_t)));
+    w.norm_sqr = NewArray<float>(w.capacity);
+    w.pointers = NewArray<std::int64_t>(w.capacity);
     const std::size_t row_bytes =
         sizeof(quant::RowFactors) + b.layout.scan_row_bytes + b.layout.refine_row_bytes;
-    w.row = static_cast<bytea*>(palloc0(VARHDRSZ + row_bytes));
-    SET_VARSIZE(w.row, VARHDRSZ + row_bytes);
+    w.row = NewValue<bytea>(VARHDRSZ + row_bytes);
     w.slot = MakeSingleTupleTableSlot(b.sort_desc, &TTSOpsVirtual);
 
     const std::size_t shared =

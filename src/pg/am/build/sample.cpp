@@ -18,6 +18,7 @@
 #include "pg/am/table/row_pointer.h"
 #include "pg/compat.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -121,9 +122,9 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
     Taking& t = *static_cast<Taking*>(arg);
     const std::uint64_t key = ivf::SampleKey(PointerNumber(*tid));
     if (isnull[0] || !IsWanted(t, key)) return;
-    MemoryContext old = MemoryContextSwitchTo(t.build->row_context);
+    const MemoryScope scope(t.build->row_context);
     SampleRow(t, key, t.build->opclass->values(values[0]));
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextReset(t.build->row_context);
 }
 
@@ -147,12 +148,9 @@ std::uint64_t TakeOwn(Build& b, Sample& sample) {
     if (d.rows_estimated <= 0) return kNoLimit;
     const auto team = static_cast<std::size_t>(b.team.size);
     sample.capacity = (d.sample_rows + team - 1) / team;
-    const auto room = [&](std::size_t bytes) {
-        return MemoryContextAllocHuge(CurrentMemoryContext, sample.capacity * bytes);
-    };
-    sample.rows = static_cast<float*>(room(b.padded * sizeof(float)));
-    sample.keys = static_cast<std::uint64_t*>(room(sizeof(std::uint64_t)));
-    auto* largest = static_cast<std::uint32_t*>(room(sizeof(std::uint32_t)));
+    sample.rows = NewArray<float>(sample.capacity * b.padded);
+    sample.keys = NewArray<std::uint64_t>(sample.capacity);
+    auto* largest = NewArray<std::uint32_t>(sample.capacity);
     Taking t = {&b, &sample, largest, kNoLimit};
     const double share = kSparePages * static_cast<double>(d.sample_rows) / d.rows_estimated;
     if (b.rows)
@@ -259,7 +257,7 @@ void KeepBelow(const Build& b, Sample& sample, std::uint64_t limit) {
 void FindKeyLimits(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                    std::uint64_t* limits) {
     std::uint64_t* below = b.part_rows + static_cast<std::size_t>(b.team.me) * count;
-    auto* found = static_cast<bool*>(palloc0(count * sizeof(bool)));
+    auto* found = NewZeroedArray<bool>(count);
     for (std::size_t p = 0; p < count; p++) limits[p] = 0;
     // Bit by bit, the largest limit with no more rows below it than are wanted. Keys are all
     // different.

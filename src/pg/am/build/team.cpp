@@ -1,6 +1,8 @@
 // The processes that build an index together: started, met at barriers, ended.
 #include "pg/am/build/team.h"
 
+#include "pg/memory.h"
+
 #include <sys/statvfs.h>
 
 namespace quantvec::pg {
@@ -43,8 +45,7 @@ bool SegmentHasRoom(std::size_t bytes) {
 void TeamOfOne(Team& team, std::size_t bytes) {
     team = {};
     team.size = team.slots = 1;
-    team.memory = static_cast<std::uint8_t*>(
-        MemoryContextAllocExtended(CurrentMemoryContext, bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    team.memory = NewZeroedArray<std::uint8_t>(bytes);
 }
 
 void ReleaseContext(Team& team) {

@@ -12,6 +12,7 @@
 #include "core/quant/pq.h"
 #include "pg/am/build/build.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -127,7 +128,7 @@ void MoveCentroids(const Build& b, ivf::KMeans& km) {
 // Every part's first centroids: the samples with the smallest keys.
 void SeedParts(Build& b, const Sample& sample, const SamplePart* parts, std::size_t count,
                float* centroids, std::uint32_t* assignment) {
-    auto* limits = static_cast<std::uint64_t*>(palloc(count * sizeof(std::uint64_t)));
+    auto* limits = NewArray<std::uint64_t>(count);
     FindKeyLimits(b, sample, parts, count, limits);
     // A row that the table shows twice, as two versions, leaves a list without a sample: at the
     // mean.
@@ -218,7 +219,7 @@ void SortByGroup(Build& b, Sample& sample, std::uint32_t* group, std::size_t gro
     for (std::size_t g = 0; g <= groups; g++) begin[g] = 0;
     for (std::size_t i = 0; i < sample.size; i++) begin[group[i] + 1]++;
     for (std::size_t g = 0; g < groups; g++) begin[g + 1] += begin[g];
-    auto* next = static_cast<std::size_t*>(palloc(groups * sizeof(std::size_t)));
+    auto* next = NewArray<std::size_t>(groups);
     memcpy(next, begin, groups * sizeof(std::size_t));
     for (std::size_t i = 0; i < sample.size; i++)
         group[i] = static_cast<std::uint32_t>(next[group[i]]++);
@@ -244,8 +245,8 @@ void SortByGroup(Build& b, Sample& sample, std::uint32_t* group, std::size_t gro
 // The leader: lists are given to the groups in proportion to their samples; at least one to each
 // that has any, and never more than it has.
 void ShareLists(Build& b, std::size_t groups) {
-    auto* rows = static_cast<std::uint64_t*>(palloc0(groups * sizeof(std::uint64_t)));
-    auto* lists = static_cast<std::uint64_t*>(palloc(groups * sizeof(std::uint64_t)));
+    auto* rows = NewZeroedArray<std::uint64_t>(groups);
+    auto* lists = NewArray<std::uint64_t>(groups);
     std::uint64_t given = 0;
     for (std::size_t g = 0; g < groups; g++) {
         for (int i = 0; i < b.team.size; i++)
@@ -281,7 +282,7 @@ void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* as
     SeedParts(b, sample, &top, 1, b.group_centroids, assignment);
     RunPasses(b, sample, &top, 1, nullptr, kPasses, b.group_centroids, assignment);
 
-    auto* begin = static_cast<std::size_t*>(palloc((groups + 1) * sizeof(std::size_t)));
+    auto* begin = NewArray<std::size_t>(groups + 1);
     SortByGroup(b, sample, assignment, groups, begin);
     std::uint64_t* mine = b.part_rows + static_cast<std::size_t>(b.team.me) * groups;
     for (std::size_t g = 0; g < groups; g++) mine[g] = begin[g + 1] - begin[g];
@@ -291,7 +292,7 @@ void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* as
         b.decided->groups = groups;
     }
     Meet(b.team);
-    auto* parts = static_cast<SamplePart*>(palloc(groups * sizeof(SamplePart)));
+    auto* parts = NewArray<SamplePart>(groups);
     for (std::size_t g = 0; g < groups; g++)
         parts[g] = {begin[g], begin[g + 1], b.group_lists[g],
                     b.group_lists[g + 1] - b.group_lists[g]};
@@ -304,8 +305,7 @@ void TrainGroups(Build& b, Sample& sample, std::size_t groups, std::uint32_t* as
 }
 
 void TrainLists(Build& b, Sample& sample) {
-    auto* assignment = static_cast<std::uint32_t*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, (sample.size + 1) * sizeof(std::uint32_t)));
+    auto* assignment = NewArray<std::uint32_t>(sample.size + 1);
     const std::size_t groups = GroupsFor(b.lists);
     if (groups > 0) {
         TrainGroups(b, sample, groups, assignment);

@@ -9,6 +9,7 @@
 #include "pg/am/storage/centroid_codes.h"
 #include "pg/am/storage/chain_writer.h"
 #include "pg/am/table/row_pointer.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -53,12 +54,11 @@ void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const Bloc
                    : ChainWriter(to, owner, ExtendRun(to, pages), pages);
     };
     ChainWriter scan = chain(ScanOwner(entry), ivf::ScanPagesFor(b.layout, entry.rows));
-    auto* refine = static_cast<ChainWriter*>(palloc(sizeof(ChainWriter)));
-    const bool refined = b.layout.refine_row_bytes > 0;
-    if (refined)
-        new (refine)
-            ChainWriter(chain(RefineOwner(entry), ivf::RefinePagesFor(b.layout, entry.rows)));
-    ListWriter list(b.layout, entry, room, &scan, refined ? refine : nullptr);
+    ChainWriter* refine = nullptr;
+    if (b.layout.refine_row_bytes > 0)
+        refine =
+            New<ChainWriter>(chain(RefineOwner(entry), ivf::RefinePagesFor(b.layout, entry.rows)));
+    ListWriter list(b.layout, entry, room, &scan, refine);
     for (std::uint64_t left = entry.rows; left > 0; left--) {
         if (left % ivf::kBlockRows == 0) CHECK_FOR_INTERRUPTS();
         if (!tuplesort_gettupleslot(b.sort, true, false, slot, nullptr))
@@ -74,7 +74,7 @@ void WriteList(Build& b, ivf::ListEntry& entry, TupleTableSlot* slot, const Bloc
             pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, *done);
     }
     list.Close(entry);
-    pfree(refine);
+    if (refine) pfree(refine);
 }
 
 // Root mean square distance of a list's rows from its centroid.
