@@ -6,6 +6,7 @@
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -56,10 +57,9 @@ ivf::ListEntry CopyList(Compaction& c, const ivf::ListEntry& old, std::uint64_t 
     const ivf::BlockLayout& layout = c.model->layout;
     const NewPages to = {c.index, MAIN_FORKNUM, true};
     ChainWriter scan(to, ScanOwner(fresh), ivf::ScanPagesFor(layout, live));
-    const bool refined = layout.refine_row_bytes > 0;
-    auto* refine = refined ? static_cast<ChainWriter*>(palloc(sizeof(ChainWriter))) : nullptr;
-    if (refined)
-        new (refine) ChainWriter(to, RefineOwner(fresh), ivf::RefinePagesFor(layout, live));
+    ChainWriter* refine = nullptr;
+    if (layout.refine_row_bytes > 0)
+        refine = New<ChainWriter>(to, RefineOwner(fresh), ivf::RefinePagesFor(layout, live));
     ListWriter writer(layout, fresh, c.room, &scan, refine);
     fresh.rows = 0;
     c.reader->Open(old, ListReader::Start(old));
@@ -139,14 +139,14 @@ void BeginCompaction(Compaction& c, Relation index, Model* model, Retired* retir
     c.retired = retired;
     c.room = AllocateBlockRoom(model->layout);
     c.row = AllocateRow(model->layout);
-    c.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
+    c.reader = New<ListReader>();
     c.reader->Begin(index, model->layout, strategy);
     c.context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec compaction", ALLOCSET_DEFAULT_SIZES);
 }
 
 void CompactList(Compaction& c, std::uint32_t list, std::uint64_t live) {
-    MemoryContext caller = MemoryContextSwitchTo(c.context);
+    const MemoryScope scope(c.context);
     const ivf::ListEntry old = ReadEntry(c.index, *c.model, list);
     DEBUG_POINT("compact_begin");
     ivf::ListEntry fresh = CopyList(c, old, live);
@@ -173,7 +173,7 @@ void CompactList(Compaction& c, std::uint32_t list, std::uint64_t live) {
     RetireList(c.index, old, *c.retired);
     c.lists++;
     c.rows += static_cast<std::int64_t>(fresh.rows);
-    MemoryContextSwitchTo(caller);
+    scope.Leave();
     MemoryContextReset(c.context);
 }
 

@@ -10,6 +10,7 @@
 #include "pg/am/storage/model_read.h"
 #include "pg/am/table/row_pointer.h"
 #include "pg/debug_point.h"
+#include "pg/memory.h"
 #include "pg/subtransaction.h"
 
 namespace quantvec::pg {
@@ -66,10 +67,10 @@ std::uint64_t CatchUp(Retraining& t, RowSource& rows, RowInserter& inserter, boo
             moved++;
             ConstFloatSpan vector;
             if (!ReadRow(rows.reader, pointer, &vector)) return;
-            MemoryContext old = MemoryContextSwitchTo(context);
+            const MemoryScope scope(context);
             if (InsertRow(inserter, vector, PointerOf(pointer)) != Appended::kDone)
                 elog(ERROR, "quantvec: a list that nobody knows was moved");
-            MemoryContextSwitchTo(old);
+            scope.Leave();
             MemoryContextReset(context);
             DEBUG_POINT("train_row");
         });
@@ -129,16 +130,15 @@ struct Outcome {
 // `context`: for what it needs. What is to be expected now and then is an outcome, no error.
 Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
                 BufferAccessStrategy strategy, MemoryContext context) {
-    MemoryContext caller = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     const std::size_t pointer_bytes = budget / kPointerShare;
     const Progress progress = ProgressNow();
     ShowAsBuild(heap, index);
 
     Retraining t = {heap, index, &model, nullptr, nullptr};
-    t.reader = static_cast<ListReader*>(palloc0(sizeof(ListReader)));
+    t.reader = New<ListReader>();
     t.reader->Begin(index, model.layout, strategy);
-    t.read = static_cast<ListReader::Position*>(
-        MemoryContextAllocHuge(context, model.meta.lists * sizeof(ListReader::Position)));
+    t.read = NewArrayIn<ListReader::Position>(context, model.meta.lists);
     RefreshEntries(index, model);
     RowSource rows;
     BeginRows(rows, heap, index, static_cast<int>(Max(pointer_bytes / 1024, std::size_t{64})));
@@ -162,7 +162,7 @@ Outcome Retrain(Relation heap, Relation index, Model& model, std::size_t budget,
     const auto end = [&] {
         ShowAsBefore(progress);
         EndRows(rows);
-        MemoryContextSwitchTo(caller);
+        scope.Leave();
     };
     if (!IsWorthIt(plan)) {
         end();

@@ -25,6 +25,7 @@
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 #include "pg/subtransaction.h"
 
 namespace quantvec::pg {
@@ -150,9 +151,7 @@ double Survey(CleanUpState& c) {
     c.model = AcquireModel(index, CurrentMemoryContext, true);
     RefreshEntries(index, *c.model);
     c.retired.Begin(index, CurrentMemoryContext);
-    c.lists = static_cast<ListUse*>(
-        MemoryContextAllocExtended(CurrentMemoryContext, c.model->meta.lists * sizeof(ListUse),
-                                   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    c.lists = NewZeroedArray<ListUse>(c.model->meta.lists);
     BeginSample(c.sample, c.model->meta.build_id);
     c.pages = PagesOf(index);
     for (BlockNumber number = 0; number < c.pages; number++) {
@@ -397,7 +396,7 @@ void CleanUp(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
 
 IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult* stats,
                                     IndexBulkDeleteCallback callback, void* state) {
-    if (!stats) stats = static_cast<IndexBulkDeleteResult*>(palloc0(sizeof(IndexBulkDeleteResult)));
+    if (!stats) stats = New<IndexBulkDeleteResult>();
     // Called again for each batch of dead rows: the rows left are those of the last pass.
     stats->num_index_tuples = 0;
     MemoryContext context =
@@ -423,18 +422,15 @@ IndexBulkDeleteResult* AmBulkDelete(IndexVacuumInfo* info, IndexBulkDeleteResult
 
 IndexBulkDeleteResult* AmVacuumCleanup(IndexVacuumInfo* info, IndexBulkDeleteResult* stats) {
     if (info->analyze_only) return stats;
-    MemoryContext caller = CurrentMemoryContext;
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec vacuum", ALLOCSET_DEFAULT_SIZES);
-    MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     // Without stats no row was dead.
     if (stats || !NothingIsNew(info)) {
-        if (!stats)
-            stats = static_cast<IndexBulkDeleteResult*>(
-                MemoryContextAllocZero(caller, sizeof(IndexBulkDeleteResult)));
+        if (!stats) stats = NewIn<IndexBulkDeleteResult>(scope.outer());
         CleanUp(info, stats);
     }
-    MemoryContextSwitchTo(caller);
+    scope.Leave();
     MemoryContextDelete(context);
     return stats;
 }
