@@ -32,6 +32,7 @@
 #include "pg/am/storage/locks.h"
 #include "pg/compat.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 #include "pg/subtransaction.h"
 
 namespace quantvec::pg {
@@ -90,8 +91,7 @@ void BeginPhase(Check& c, int phase, BlockNumber blocks, BlockNumber done) {
 void Measure(Check& c) {
     c.pages = c.first_pages = RelationGetNumberOfBlocks(c.index);
     c.table_pages = RelationGetNumberOfBlocks(c.table);
-    c.reached = static_cast<std::uint8_t*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, std::size_t{c.pages} / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    c.reached = NewZeroedArray<std::uint8_t>(std::size_t{c.pages} / 8 + 1);
 }
 
 // Room for the rows of one round. No more rows than slots fit into the index.
@@ -103,8 +103,7 @@ void AllocateRows(Check& c) {
         std::size_t{c.pages} * (ivf::kPayloadBytes / block_bytes + 1) * ivf::kBlockRows;
     const std::size_t budget = static_cast<std::size_t>(maintenance_work_mem) * 1024;
     c.row_capacity = Max(Min(budget / sizeof(SeenRow), slots), std::size_t{1024});
-    c.rows = static_cast<SeenRow*>(
-        MemoryContextAllocHuge(CurrentMemoryContext, c.row_capacity * sizeof(SeenRow)));
+    c.rows = NewArray<SeenRow>(c.row_capacity);
 }
 
 // Goes round until all rows had their turn. Returns what the first round has counted, and the
@@ -184,11 +183,11 @@ QV_SQL_FUNCTION(quantvec_check) {
 
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec check", ALLOCSET_DEFAULT_SIZES);
-    MemoryContext old = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     Snapshot snapshot = c.with_table ? TakeSnapshot(c) : nullptr;
     const CheckCounts found = c.moving ? CheckMoving(c, snapshot, context) : CheckOnce(c, snapshot);
     if (snapshot) UnregisterSnapshot(snapshot);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextDelete(context);
 
     AtEOXact_GUC(false, nest);

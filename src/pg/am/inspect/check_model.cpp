@@ -4,6 +4,7 @@
 #include "pg/am/storage/centroid_codes.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -103,7 +104,7 @@ void CheckCodes(Check& c) {
     const std::size_t bytes = ivf::CentroidTableBytes(ivf::kBlockRows, padded);
     ivf::CentroidTable fresh = AllocateTable(ivf::kBlockRows, padded);
     CentroidCoder coder = BeginCoding(*c.model, padded);
-    const FloatSpan scratch(static_cast<float*>(palloc(padded * sizeof(float))), padded);
+    const FloatSpan scratch = NewSpan<float>(padded);
     for (std::size_t first = 0; first < lists; first += ivf::kBlockRows) {
         CHECK_FOR_INTERRUPTS();
         // Slots behind the last list are zeros.

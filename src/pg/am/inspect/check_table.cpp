@@ -9,22 +9,19 @@
 //
 // A row that the snapshot sees keeps its line pointer, so no VACUUM clears its entry while we look.
 #include "pg/am/inspect/check.h"
+
+#include <algorithm>
+
 #include "pg/am/list/append.h"
 #include "pg/am/list/encode.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/am/table/row_pointer.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
 namespace {
-
-int ComparePointers(const void* a, const void* b) {
-    CHECK_FOR_INTERRUPTS();
-    const std::uint64_t x = static_cast<const SeenRow*>(a)->pointer,
-                        y = static_cast<const SeenRow*>(b)->pointer;
-    return x < y ? -1 : x > y;
-}
 
 // Two live slots were met for one row. A live slot that is cleared never comes back: if the first
 // is live after the second was, they were live together. Otherwise VACUUM has been there in
@@ -67,7 +64,7 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
     const std::uint64_t pointer = PointerNumber(*tid);
     if (pointer < c.from || pointer >= c.to) return;
     const SeenRow* seen = Find(c, pointer);
-    MemoryContext old = MemoryContextSwitchTo(w.row_context);
+    const MemoryScope scope(w.row_context);
     const std::size_t padded = c.meta.padded_dim;
     bool indexable = false;
     float norm_sqr = 0;
@@ -94,7 +91,7 @@ void TakeTableRow(Relation, ItemPointer tid, Datum* values, bool* isnull, bool, 
                                       : "row (%u,%u) has no vector that is indexed",
                             block, offset));
     }
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextReset(w.row_context);
 }
 
@@ -111,7 +108,11 @@ std::uint32_t CodeCrc(const quant::RowFactors& factors, ConstByteSpan code, Cons
 }
 
 void SortSeenRows(Check& c) {
-    qsort(c.rows, c.row_count, sizeof(SeenRow), ComparePointers);
+    // A cancel may jump out of the sort, which holds nothing.
+    std::sort(c.rows, c.rows + c.row_count, [](const SeenRow& a, const SeenRow& b) {
+        CHECK_FOR_INTERRUPTS();
+        return a.pointer < b.pointer;
+    });
     for (std::size_t i = 1; i < c.row_count; i++)
         if (c.rows[i].pointer == c.rows[i - 1].pointer) CheckTwice(c, c.rows[i - 1], c.rows[i]);
 }
@@ -120,14 +121,14 @@ void CheckTable(Check& c, Snapshot snapshot) {
     const std::size_t padded = c.meta.padded_dim;
     MemoryContext context =
         AllocSetContextCreate(CurrentMemoryContext, "quantvec check table", ALLOCSET_DEFAULT_SIZES);
-    MemoryContext old = MemoryContextSwitchTo(context);
+    const MemoryScope scope(context);
     TableWalk w = {};
     w.check = &c;
     w.opclass = &OpclassOf(c.index);
     w.row_context = AllocSetContextCreate(context, "quantvec check row", ALLOCSET_DEFAULT_SIZES);
-    w.vector = static_cast<float*>(palloc(padded * sizeof(float)));
-    w.workspace = static_cast<float*>(palloc(padded * sizeof(float)));
-    w.centroid = static_cast<float*>(palloc(padded * sizeof(float)));
+    w.vector = NewArray<float>(padded);
+    w.workspace = NewArray<float>(padded);
+    w.centroid = NewArray<float>(padded);
     w.row = AllocateRow(c.model->layout);
     // As CREATE INDEX CONCURRENTLY reads: rows of one snapshot, each under the line pointer that
     // its HOT chain begins with, predicates and expressions applied.
@@ -142,7 +143,7 @@ void CheckTable(Check& c, Snapshot snapshot) {
         heap_setscanlimits(scan, first, last > first ? static_cast<BlockNumber>(last) - first : 0);
     }
     table_index_build_scan(c.table, c.index, info, true, c.shows, TakeTableRow, &w, scan);
-    MemoryContextSwitchTo(old);
+    scope.Leave();
     MemoryContextDelete(context);
 }
 

@@ -9,6 +9,7 @@
 #include "pg/am/storage/model_cache.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -205,8 +206,7 @@ QV_SQL_FUNCTION(quantvec_index_info) {
     const MetaPage& meta = model.meta;
     PageCounts pages = {};
     RowCounts rows = {};
-    rows.lists = static_cast<ListUse*>(MemoryContextAllocExtended(
-        CurrentMemoryContext, sizeof(ListUse) * meta.lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
+    rows.lists = NewZeroedArray<ListUse>(meta.lists);
     BeginSample(rows.sample, meta.build_id);
     Count(index, model, pages, rows);
     const double drift = Drift(open.table, index, model, rows.lists, rows.sample);
