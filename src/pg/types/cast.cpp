@@ -2,6 +2,7 @@
 // the target (-1 for none) and whether the cast is explicit, which changes nothing here.
 #include <cstring>
 
+#include "pg/memory.h"
 #include "pg/types/vector.h"
 
 namespace quantvec::pg {
@@ -73,8 +74,7 @@ QV_SQL_FUNCTION(quantvec_vector_to_float4) {
     const Vector* v = GetVector(PG_GETARG_DATUM(0));
     Size value_bytes = Values(v).size_bytes();
     Size bytes = ARR_OVERHEAD_NONULLS(1) + value_bytes;
-    ArrayType* result = static_cast<ArrayType*>(palloc0(bytes));
-    SET_VARSIZE(result, bytes);
+    ArrayType* result = NewValue<ArrayType>(bytes);
     result->ndim = 1;
     result->elemtype = FLOAT4OID;
     ARR_DIMS(result)[0] = v->dim;

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 namespace {
@@ -86,7 +87,7 @@ int ParseElements(const char* text, const char* type, FloatSpan out) {
 
 char* FormatElements(ConstFloatSpan elements) {
     // FLOAT_SHORTEST_DECIMAL_LEN counts a terminating zero, which leaves room for the comma.
-    char* text = static_cast<char*>(palloc(elements.size() * FLOAT_SHORTEST_DECIMAL_LEN + 3));
+    char* text = NewArray<char>(elements.size() * FLOAT_SHORTEST_DECIMAL_LEN + 3);
     char* at = text;
     *at++ = '[';
     for (Size i = 0; i < elements.size(); ++i) {

@@ -4,13 +4,13 @@
 
 #include <cmath>
 
+#include "pg/memory.h"
 #include "pg/types/text.h"
 
 namespace quantvec::pg {
 
 Vector* NewVector(int dim) {
-    Vector* v = static_cast<Vector*>(palloc0(VectorBytes(dim)));
-    SET_VARSIZE(v, VectorBytes(dim));
+    Vector* v = NewValue<Vector>(VectorBytes(dim));
     v->dim = static_cast<int16>(dim);
     return v;
 }
