@@ -133,7 +133,7 @@ copy_tree
 runnable=true
 run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false
 if [ "$mode" = all ]; then
-    for rule in layers odr headers needs tests walks; do
+    for rule in layers odr headers needs tests walks files; do
         run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
     done
 fi

@@ -1,3 +1,4 @@
+// Blocks are filled, published and checked as block.h draws them.
 #include "core/ivf/block.h"
 
 #include <cstring>

@@ -8,8 +8,8 @@
 //   `------- prefix: one piece -----------'`---------- factors: one piece -----------' may straddle
 //
 // A block begins at a multiple of 64. The prefix lies on one page, the factors lie on one page; a
-// part that does not fit into the rest of a page begins the next one, so at most 192 bytes of a page
-// are lost (320 with offsets, which sq8 and sq4 have), whatever the dimension:
+// part that does not fit into the rest of a page begins the next one, so at most 192 bytes of a
+// page are lost (320 with offsets, which sq8 and sq4 have), whatever the dimension:
 //
 //   page n     | ... | prefix of 7 | factors of 7 | codes of 7 . . . |
 //   page n+1   | . . codes of 7 | prefix of 8 |   (too small for factors)
@@ -17,9 +17,10 @@
 //
 // block_walk.h says which part of a block is on which page.
 //
-// Life of a slot: unused -> (its codes are written) -> live, published by one change of the prefix's
-// page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a cleared one is
-// never filled again. Slots are used in order, and a new block begins only after the last is full.
+// Life of a slot: unused -> (its codes are written) -> live, published by one change of the
+// prefix's page -> dead, cleared by VACUUM. It never goes back: a live slot never changes, a
+// cleared one is never filled again. Slots are used in order, and a new block begins only after the
+// last is full.
 #pragma once
 
 #include "core/ivf/page.h"

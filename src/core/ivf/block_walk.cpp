@@ -1,3 +1,4 @@
+// The pieces of a block, cut where pages end.
 #include "core/ivf/block_walk.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Blocks of a list are scored where they lie, one page after the other.
 #include "core/ivf/stream.h"
 
 #include <cstring>

@@ -34,8 +34,8 @@ class ListScanner {
                    std::uint32_t list_id, std::uint64_t generation, float base);
 
     // The next page of the chain, share-locked until it is done. `only_at`: read just the block
-    // whose head is at this page offset (0: all). `next`: where the page after it may be, to be asked
-    // for meanwhile.
+    // whose head is at this page offset (0: all). `next`: where the page after it may be, to be
+    // asked for meanwhile.
     void BeginPage(const std::uint8_t* page, std::uint32_t page_number, std::uint32_t only_at = 0,
                    const std::uint8_t* next = nullptr);
 

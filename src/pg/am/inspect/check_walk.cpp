@@ -1,11 +1,11 @@
 // The walk of quantvec_check: every page of every list, every block, and then all pages by number.
 //
-// Pages are copied under a share lock and looked at afterwards, one after the other, while others
-// write. What is published never changes, and what a slot refers to was written before it was
-// published. So a page that is read later may show more than one read before, but never less: refine
-// pages are read after the block that names them. Where a block begins follows from the one before
-// it, which must be full. If it is not, or lacks altogether, then either it has been filled since we
-// looked, and the list is walked again, or the chain is damaged (GrownSince).
+// A page is copied under a share lock and looked at afterwards, while others write. What is
+// published never changes, and what a slot refers to was written before. So a page that is read
+// later may show more than an earlier one, and never less: refine pages are read after the block
+// that names them. A block begins where the one before it ends, and that one must be full. If it is
+// not, it has been filled since we looked, and the list is walked again; or the chain is damaged
+// (GrownSince).
 #include <cmath>
 
 #include "core/ivf/block_walk.h"
@@ -157,7 +157,8 @@ void CheckPointer(Check& c, const ListWalk& w, std::uint32_t slot, std::uint64_t
                    psprintf("row pointer (%u,%u) leads nowhere", block, offset));
 }
 
-// What every encoder promises: finite factors, no scale above zero, and an error that may be infinite.
+// What every encoder promises: finite factors, no scale above zero, and an error that may be
+// infinite.
 void CheckFactors(const Check& c, const ListWalk& w, std::uint32_t slot,
                   const quant::RowFactors& f) {
     const float scale = quant::FromBfloat16(f.scale), error = quant::FromBfloat16(f.error);
@@ -171,8 +172,8 @@ quant::RowFactors FactorsOfSlot(const Check& c, const ListWalk& w, std::uint32_t
     return {f.add[slot], f.offset ? f.offset[slot] : 0.0f, f.scale[slot], f.error[slot]};
 }
 
-// Keeps a row for this round. When the room is full, the upper half of the table is left to the next
-// round; a round has whole blocks of the table.
+// Keeps a row for this round. When the room is full, the upper half of the table is left to the
+// next round; a round has whole blocks of the table.
 void Keep(Check& c, const SeenRow& row) {
     if (row.pointer < c.from || row.pointer >= c.to) return;
     if (c.row_count == c.row_capacity) {
@@ -266,8 +267,8 @@ std::size_t TakeHead(Check& c, ListWalk& w, std::size_t at) {
     return TakePiece(c, w);
 }
 
-// A page on which no block begins names one at or behind the last head, from which an inserter finds
-// the block that it belongs to; the first page of a list names none.
+// A page on which no block begins names one at or behind the last head, from which an inserter
+// finds the block that it belongs to; the first page of a list names none.
 void CheckHeadPage(const Check& c, const ListWalk& w) {
     const BlockNumber named = w.page.tail().head_page;
     bool sound = w.page.tail().blocks > 0 && named == w.page.number;
@@ -363,8 +364,8 @@ bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) 
     return true;
 }
 
-// The same on a standby, where nothing keeps the replay of a VACUUM from giving the list another chain
-// under our eyes.
+// The same on a standby, where nothing keeps the replay of a VACUUM from giving the list another
+// chain under our eyes.
 bool WalkMovingList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) {
     bool whole = false;
     ErrorData* error = TryStep([&] { whole = WalkList(c, w, list, row); });

@@ -99,8 +99,8 @@ struct Appender {
         std::uint32_t used;
     };
 
-    // Leaves the slot's page locked, or nothing if the list cannot grow. With `extend` false it is the
-    // last page if the next slot would need another one, and the slot is not to be used.
+    // Leaves the slot's page locked, or nothing if the list cannot grow. With `extend` false it is
+    // the last page if the next slot would need another one, and the slot is not to be used.
     Appended FindSlot(Slot& slot, bool extend) {
         const PageOwner owner = ScanOwner(entry);
         BlockNumber at = *list.tail;

@@ -1,9 +1,9 @@
-// Reads the rows of a list while others write to it: for a list that is written anew. Only VACUUM may,
-// since it alone moves chains.
+// Reads the rows of a list while others write to it: for a list that is written anew. Only VACUUM
+// may, since it alone moves chains.
 //
-// What is published never changes but for live bits, which VACUUM alone clears, and what a slot refers
-// to was written before it was published. So a block's head is read first, and what it says is there
-// when the later pages are read.
+// What is published never changes but for live bits, which VACUUM alone clears, and what a slot
+// refers to was written before it was published. So a block's head is read first, and what it says
+// is there when the later pages are read.
 #pragma once
 
 #include "core/ivf/directory.h"
@@ -22,8 +22,8 @@ class ListReader {
         std::uint32_t ordinal, used;
     };
     static Position Start(const ivf::ListEntry& entry) { return {entry.scan_first, 0, 0}; }
-    // Goes to a position. hurry: others wait, so VACUUM's delays are left out. held: a page of the chain
-    // that the caller has locked; or nullptr.
+    // Goes to a position. hurry: others wait, so VACUUM's delays are left out. held: a page of the
+    // chain that the caller has locked; or nullptr.
     void Open(const ivf::ListEntry& entry, const Position& from, bool hurry = false,
               const LockedPage* held = nullptr);
     // The next block that has rows not yet read; false: no more.

@@ -1,5 +1,5 @@
-// Writes the chains of one list from its rows, one after the other: for a build, and for a list that is
-// written anew.
+// Writes the chains of one list from its rows, one after the other: for a build, and for a list
+// that is written anew.
 #pragma once
 
 #include "core/ivf/directory.h"

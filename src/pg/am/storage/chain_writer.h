@@ -30,7 +30,8 @@ class ChainWriter {
 
     // Bytes that go on in the following pages where they must.
     void Write(const void* bytes, std::size_t size);
-    // A block, whose prefix, factors and first `code_bytes` bytes of codes lie one behind the other.
+    // A block, whose prefix, factors and first `code_bytes` bytes of codes lie one behind the
+    // other.
     void WriteBlock(const ivf::BlockLayout& layout, const std::uint8_t* block,
                     std::size_t code_bytes);
     // Where the next byte goes.
