@@ -11,10 +11,10 @@ namespace quantvec::ivf {
 namespace {
 
 constexpr std::size_t kRows = quant::kBlockRows;
-// Lists within the first limit: so many for each list that is expected to be taken, and so many
-// besides. wordnet-384, lists taken and lists whose bounds are low enough: 384 of 16,384 come out
-// of 2,400; 192 of 4,096 come out of 900; the nearest one, with six standard errors, comes out of
-// 20 to 130.
+// Lists within the first limit: kWithinForEach for each list that is expected to be taken, and
+// kWithinBesides more. wordnet-384, lists taken and lists whose bounds are low enough: 384 of
+// 16,384 come out of 2,400; 192 of 4,096 come out of 900; the nearest one, with six standard
+// errors, comes out of 20 to 130.
 constexpr std::size_t kWithinForEach = 5, kWithinBesides = 32, kListsForOneBesides = 64;
 
 std::size_t Blocks(std::size_t lists) {
