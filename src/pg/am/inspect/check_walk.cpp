@@ -3,8 +3,9 @@
 // A page is copied under a share lock and looked at afterwards, while others write. What is
 // published never changes, and what a slot refers to was written before. So a page that is read
 // later may show more than an earlier one, and never less: refine pages are read after the block
-// that names them. A block begins where the one before it ends, which must be full. If it is not, it
-// has been filled since we looked, and the list is walked again; or there is damage (GrownSince).
+// that names them. A block begins where the one before it ends, which must be full. If it is not,
+// it has been filled since we looked, and the list is walked again; or there is damage
+// (GrownSince).
 #include <cmath>
 
 #include "core/ivf/block_walk.h"
