@@ -2,6 +2,7 @@
 //
 // A row's refine bits lie in the refine chain of its list, at a place that follows from block and
 // slot. Candidates come in the order of that chain, so each page is locked once.
+#include "core/ivf/block_walk.h"
 #include "pg/am/scan/state.h"
 #include "pg/error.h"
 #include "pg/memory.h"
@@ -54,28 +55,23 @@ bool LockRefinePage(Scan& scan, const ivf::ListEntry& entry, RefinePlace from,
 }
 
 // Where the refine rows of a candidate's block begin.
-RefinePlace RefineStart(const ivf::BlockLayout& layout, const Candidate& c) {
-    return {c.refine_page, static_cast<std::uint32_t>(ivf::RefinePosition(layout, c.block, 0) /
-                                                      ivf::kPayloadBytes)};
+RefinePlace PlaceOfBlock(const ivf::BlockLayout& layout, const Candidate& c) {
+    return {c.refine_page, ivf::RefineStart(layout, c.block).ordinal};
 }
 
 // Asks the processor for a candidate's refine row, if its place is known.
 void PrefetchRefineRow(const Scan& scan, const Candidate& c) {
     const ivf::BlockLayout& layout = scan.model->layout;
     const ivf::ListEntry& entry = scan.open.items[c.open].entry;
-    const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-    const BlockNumber page =
-        GuessRefinePage(scan, entry, RefineStart(layout, c),
-                        static_cast<std::uint32_t>(begin / ivf::kPayloadBytes));
-    scan.pages.Prefetch(page, ivf::kPayloadAt + begin % ivf::kPayloadBytes,
-                        layout.refine_row_bytes);
+    const ivf::RefinePiece piece = ivf::RefinePiecesOf(layout, c.block, c.slot).Take();
+    const BlockNumber page = GuessRefinePage(scan, entry, PlaceOfBlock(layout, c), piece.ordinal);
+    scan.pages.Prefetch(page, piece.at, piece.bytes);
 }
 
 }  // namespace
 
 void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all) {
     const ivf::BlockLayout& layout = scan.model->layout;
-    const std::size_t row_bytes = layout.refine_row_bytes;
     std::uint8_t* copy = nullptr;
     LockedPage page;
     const float twice = all ? get_float4_infinity() : LimitOfTimes(scan, 2);
@@ -88,31 +84,29 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
             continue;
         const OpenList& open = scan.open.items[c.open];
         const ivf::ListEntry& entry = open.entry;
-        const std::uint64_t begin = ivf::RefinePosition(layout, c.block, c.slot);
-        auto ordinal = static_cast<std::uint32_t>(begin / ivf::kPayloadBytes);
-        std::size_t offset = begin % ivf::kPayloadBytes;
+        ivf::RefineCursor pieces = ivf::RefinePiecesOf(layout, c.block, c.slot);
+        ivf::RefinePiece piece = pieces.Take();
 
-        if (!(page.bytes && page.tail().owner == entry.list_id && page.tail().ordinal == ordinal)) {
+        if (!(page.bytes && page.tail().owner == entry.list_id &&
+              page.tail().ordinal == piece.ordinal)) {
             if (page.bytes) UnlockPage(page);
-            if (!LockRefinePage(scan, entry, RefineStart(layout, c), ordinal, page)) break;
+            if (!LockRefinePage(scan, entry, PlaceOfBlock(layout, c), piece.ordinal, page)) break;
         }
-        const std::uint8_t* row = page.bytes + ivf::kPayloadAt + offset;
-        if (offset + row_bytes > ivf::kPayloadBytes) {
+        const std::uint8_t* row = page.bytes + piece.at;
+        if (!pieces.done()) {
             // The row straddles pages.
-            if (!copy) copy = NewArrayIn<std::uint8_t>(scan.query_context, row_bytes);
-            std::size_t done = 0;
+            if (!copy)
+                copy = NewArrayIn<std::uint8_t>(scan.query_context, layout.refine_row_bytes);
             for (;;) {
-                const std::size_t n = Min(row_bytes - done, ivf::kPayloadBytes - offset);
-                memcpy(copy + done, page.bytes + ivf::kPayloadAt + offset, n);
-                done += n;
-                if (done == row_bytes) break;
-                const RefinePlace next = {page.tail().next, ++ordinal};
+                memcpy(copy + piece.before, page.bytes + piece.at, piece.bytes);
+                if (pieces.done()) break;
+                piece = pieces.Take();
+                const RefinePlace next = {page.tail().next, piece.ordinal};
                 UnlockPage(page);
                 if (next.page == ivf::kNoPage)
                     ReportCorruption(scan.pages.index, InvalidBlockNumber,
                                      "a refine chain ends too early");
-                if (!LockRefinePage(scan, entry, next, ordinal, page)) break;
-                offset = 0;
+                if (!LockRefinePage(scan, entry, next, piece.ordinal, page)) break;
             }
             if (scan.stale) break;
             row = copy;
