@@ -4,6 +4,7 @@
 #include "core/ivf/block_walk.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -263,9 +264,8 @@ struct Appender {
 
 quant::EncodedRow AllocateRow(const ivf::BlockLayout& layout) {
     quant::EncodedRow row = {};
-    row.code = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)), layout.scan_row_bytes};
-    row.refine = {static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u))),
-                  layout.refine_row_bytes};
+    row.code = NewSpan<std::uint8_t>(layout.scan_row_bytes);
+    row.refine = NewSpan<std::uint8_t>(layout.refine_row_bytes);
     return row;
 }
 

@@ -5,6 +5,7 @@
 #include "pg/am/storage/model.h"
 #include "pg/compat.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 
@@ -13,7 +14,7 @@ void ListReader::Begin(Relation index, const ivf::BlockLayout& layout,
     index_ = index;
     layout_ = &layout;
     strategy_ = strategy;
-    codes_ = static_cast<std::uint8_t*>(palloc0(layout.code_bytes));
+    codes_ = NewZeroedArray<std::uint8_t>(layout.code_bytes);
 }
 
 void ListReader::Open(const ivf::ListEntry& entry, const Position& from, bool hurry,

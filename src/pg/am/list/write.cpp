@@ -1,14 +1,13 @@
 // Blocks are filled with rows and written; pages of a list are counted ahead.
 #include "pg/am/list/write.h"
 
+#include "pg/memory.h"
+
 namespace quantvec::pg {
 
 BlockRoom AllocateBlockRoom(const ivf::BlockLayout& layout) {
-    const auto room = [](std::size_t bytes) {
-        return static_cast<std::uint8_t*>(palloc(Max(bytes, std::size_t{1})));
-    };
-    return {room(std::size_t{layout.head_bytes} + layout.code_bytes),
-            room(ivf::kBlockRows * layout.refine_row_bytes)};
+    return {NewArray<std::uint8_t>(std::size_t{layout.head_bytes} + layout.code_bytes),
+            NewArray<std::uint8_t>(ivf::kBlockRows * layout.refine_row_bytes)};
 }
 
 ListWriter::ListWriter(const ivf::BlockLayout& layout, const ivf::ListEntry& entry,
