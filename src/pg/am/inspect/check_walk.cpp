@@ -15,6 +15,7 @@
 #include "pg/compat.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
+#include "pg/memory.h"
 #include "pg/subtransaction.h"
 
 namespace quantvec::pg {
@@ -52,10 +53,9 @@ struct ListWalk {
     PageCopy refine;  // of the refine chain; number InvalidBlockNumber: none yet
     bool scan_last_met, refine_last_met;
 
-    std::uint32_t ordinal;  // of the next block
-    std::uint64_t used;     // slots of all blocks so far
-    BlockNumber* chain;     // pages since the one with the last head, it included
-    std::size_t chain_count, chain_room;
+    std::uint32_t ordinal;     // of the next block
+    std::uint64_t used;        // slots of all blocks so far
+    Array<BlockNumber> chain;  // pages since the one with the last head, it included
 
     // The last block.
     BlockNumber head_page;  // InvalidBlockNumber: there is none yet
@@ -240,6 +240,10 @@ bool GrownSince(Check& c, const ListWalk& w) {
     return grown;
 }
 
+void NotePage(ListWalk& w) {
+    w.chain.Push(CurrentMemoryContext) = w.page.number;
+}
+
 // Takes what the page has of the last block. Returns where that ends on the page.
 std::size_t TakePiece(Check& c, ListWalk& w) {
     const ivf::Piece piece = w.pieces.Take();
@@ -259,8 +263,8 @@ std::size_t TakeHead(Check& c, ListWalk& w, std::size_t at) {
     memcpy(w.head, w.page.bytes() + at, ivf::kPrefixBytes);
     w.head_page = number;
     w.head_at = at;
-    w.chain[0] = number;
-    w.chain_count = 1;
+    w.chain.size = 0;
+    NotePage(w);
     w.ordinal++;
     w.used += head.used;
     w.pieces = ivf::PiecesOf(c.model->layout, at);
@@ -273,18 +277,10 @@ void CheckHeadPage(const Check& c, const ListWalk& w) {
     const BlockNumber named = w.page.tail().head_page;
     bool sound = w.page.tail().blocks > 0 && named == w.page.number;
     if (w.page.tail().blocks == 0) {
-        for (std::size_t i = 0; i < w.chain_count; i++) sound = sound || named == w.chain[i];
-        if (w.chain_count == 0) sound = named == ivf::kNoPage;
+        for (std::size_t i = 0; i < w.chain.size; i++) sound = sound || named == w.chain.items[i];
+        if (w.chain.size == 0) sound = named == ivf::kNoPage;
     }
     if (!sound) ReportCorruption(c.index, w.page.number, "the page names a wrong block before it");
-}
-
-void NotePage(ListWalk& w) {
-    if (w.chain_count == w.chain_room) {
-        w.chain_room *= 2;
-        w.chain = static_cast<BlockNumber*>(repalloc(w.chain, w.chain_room * sizeof(BlockNumber)));
-    }
-    w.chain[w.chain_count++] = w.page.number;
 }
 
 // A page of the list. Returns false if it contradicts an earlier one that has grown since.
@@ -331,7 +327,7 @@ bool WalkList(Check& c, ListWalk& w, std::uint32_t list, const RowBuffers& row) 
     w.scan_last_met = w.refine_last_met = false;
     w.ordinal = 0;
     w.used = 0;
-    w.chain_count = 0;
+    w.chain.size = 0;
     w.pieces = {};
     w.refine.number = w.head_page = w.next_page = InvalidBlockNumber;
 
@@ -436,12 +432,11 @@ void CheckCovered(const Check& c, const PageCopy& page, std::size_t end) {
 
 void WalkPages(Check& c) {
     const ivf::BlockLayout& layout = c.model->layout;
-    auto* w = static_cast<ListWalk*>(palloc(sizeof(ListWalk)));
-    w->chain_room = 16;
-    w->chain = static_cast<BlockNumber*>(palloc(w->chain_room * sizeof(BlockNumber)));
-    w->codes = static_cast<std::uint8_t*>(palloc(layout.code_bytes));
-    const RowBuffers row = {static_cast<std::uint8_t*>(palloc(layout.scan_row_bytes)),
-                            static_cast<std::uint8_t*>(palloc(Max(layout.refine_row_bytes, 1u)))};
+    auto* w = New<ListWalk>();
+    w->chain.Reserve(16, CurrentMemoryContext);
+    w->codes = NewArray<std::uint8_t>(layout.code_bytes);
+    const RowBuffers row = {NewArray<std::uint8_t>(layout.scan_row_bytes),
+                            NewArray<std::uint8_t>(layout.refine_row_bytes)};
     const auto walk = c.moving ? WalkMovingList : WalkList;
     for (std::uint32_t list = 0; list < c.meta.lists; list++) {
         const CheckCounts before = c.counts;
@@ -455,7 +450,7 @@ void WalkPages(Check& c) {
     pfree(row.refine);
     pfree(row.code);
     pfree(w->codes);
-    pfree(w->chain);
+    pfree(w->chain.items);
     pfree(w);
 }
 
