@@ -154,18 +154,33 @@ as_server() {
 
 # start_server [SETTING...]: a cluster of its own, reached by a socket in $work only.
 start_server() {
+    make_cluster
+    start_cluster "$@"
+}
+
+make_cluster() {
     quietly initdb as_server "$bin/initdb" -D "$work/data" -A trust -N -U postgres -E UTF8 --no-locale ||
         die "initdb failed"
+    echo "include 'private.conf'" >>"$work/data/postgresql.conf"
+}
+
+# start_cluster [SETTING...]: that of make_cluster, which may be an old one.
+start_cluster() {
     {
         cat "$work/server.conf"
         printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$work'" 'fsync = off' "$@"
-    } >>"$work/data/postgresql.conf"
+    } >"$work/data/private.conf"
     quietly start as_server "$bin/pg_ctl" -w -t 120 -D "$work/data" -l "$work/server.log" start || {
         tail -n 20 "$work/server.log" >&2
         die "the private server does not start"
     }
-    export PGHOST=$work PGUSER=postgres PGDATABASE=postgres PATH=$bin:$PATH
+    use_server
 }
+
+use_server() { export PGHOST=$work PGUSER=postgres PGDATABASE=postgres PATH=$bin:$PATH; }
+
+# What the demo's table wants.
+demo_settings=('shared_buffers = 640MB' 'maintenance_work_mem = 512MB' 'max_wal_size = 4GB' 'jit = off')
 
 make_work_folder() {
     local variable

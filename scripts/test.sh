@@ -1,9 +1,79 @@
-# Every test of the project, for ./quickstart test. Sourced after scripts/lib.sh, with packages and work folder
-# ready. Prints one line a step and, last, the sum over all checks; the exit code says whether one failed.
+# The tests of the project, for ./quickstart test and scripts/against. Sourced after scripts/lib.sh; functions only.
+#
+#   choose_tests [MODE | NAME...]   says which; needs nothing but the tree
+#   run_tests                       runs them, with packages and work folder ready
+#
+# run_tests prints one line a step and, last, the sum over all checks, which it leaves in passed, failed and skipped.
 #
 # The server's user may not be able to read this tree or write into it: SQL and TAP tests run from a copy in $work.
 
 passed=0 failed=0 skipped=0
+
+# ---- which ----
+
+# What there is, by the names of the files, and the names in test/unit.
+sql_names() { (cd "$root/sql" && printf '%s\n' *.sql) | sed '/--/d; s/\.sql$//'; }
+tap_names() { (cd "$root/test/t" && printf '%s\n' *.pl) | sed 's/\.pl$//'; }
+unit_names() { sed -n 's/^TEST(\(.*\)) {$/\1/p' "$root"/test/unit/*_test.cpp; }
+
+# choose_tests [MODE]: all; newest: all, and the SQL regression with the newest server that can be had; server: what
+# depends on server and compiler; sql: the SQL regression only; queries: many random queries only.
+# choose_tests NAME...: a SQL file, a TAP file or its number, or unit and a part of a name in test/unit (all without).
+# Ends the script if a name names nothing.
+choose_tests() {
+    mode=${*:-all} newest=false shown=40
+    patterns=('') regress=() tap=() # '' is a part of every name
+    case $mode in
+        all | server) mapfile -t regress < <(sql_names); mapfile -t tap < <(tap_names) ;;
+        newest) choose_tests all; newest=true ;;
+        sql) patterns=(); mapfile -t regress < <(sql_names) ;;
+        queries) patterns=() tap=(015_queries) ;;
+        *) mode=named shown=100 patterns=(); choose_by_name "$@" ;;
+    esac
+}
+
+choose_by_name() { # NAME...
+    local name file
+    while [ $# -gt 0 ]; do
+        name=${1##*/} # a file's path is good too
+        if [ "$1" = unit ]; then
+            unit_names | grep -F -e "${2:-}" >/dev/null || no_test "unit $2"
+            patterns+=("${2:-}")
+            shift
+        elif [[ $name != *.pl ]] && sql_names | grep -xF -e "${name%.sql}" >/dev/null; then
+            regress+=("${name%.sql}")
+        elif file=$(tap_name "${name%.pl}"); then
+            tap+=("$file")
+        else
+            no_test "$1"
+        fi
+        [ $# = 0 ] || shift
+    done
+}
+
+# The TAP file of a name or number; false if there is none.
+tap_name() {
+    local name
+    for name in $(tap_names); do
+        [[ $name != "$1" && $name != "$1"_* ]] || { echo "$name"; return; }
+    done
+    return 1
+}
+
+no_test() { # NAME
+    {
+        echo "error: there is no test $1. There are"
+        sql_names | in_lines 'SQL files'
+        tap_names | in_lines 'TAP files'
+        unit_names | sed -E 's/^([A-Z][a-z0-9]*).*/\1/' | sort | uniq -d | in_lines 'unit with'
+        echo '              and whatever else is a part of a name in test/unit'
+    } >&2
+    exit 2
+}
+
+in_lines() { fmt -w 100 | sed "1s/^/$(printf '  %-12s' "$1")/; 2,\$s/^/              /"; }
+
+# ---- one step, and what it says ----
 
 # report NAME SECONDS PASSED FAILED SKIPPED
 report() {
@@ -25,13 +95,20 @@ run_step() {
     [ $((p + f + s)) -gt 0 ] || p=1
     report "$name" $((SECONDS - start)) "$p" "$f" "$s"
     if [ "$f" -gt 0 ]; then
-        # What failed, wherever it stands, and then how the step ended.
-        { grep -A 12 -E '^not ok|^ *# +Failed test| \.\.\. FAILED|^FAIL|error:' "$log" | head -n 60 || true; echo ...; tail -n 40 "$log"; } |
-            cut -c 1-300 | sed 's/^/    | /'
+        what_failed "$log" | cut -c 1-300 | sed 's/^/    | /'
     elif [ "$s" -gt 0 ]; then
         grep -iE '# *skip|\.\. skipped: |^skipped |^SKIP |^check-.* skipped' "$log" | sort -u | sed 's/^/    | /' || true
     fi
     [ "$f" -eq 0 ]
+}
+
+# A short output whole; of another, what failed, wherever it stands, and then how the step ended.
+what_failed() { # LOG
+    if [ "$(wc -l <"$1")" -gt "$shown" ]; then
+        grep -A 12 -E '^not ok|^ *# +Failed test| \.\.\. FAILED|^FAIL|error:' "$1" | head -n 60 || true
+        echo ...
+    fi
+    tail -n "$shown" "$1"
 }
 
 in_subshell() { ("$@"); }
@@ -67,6 +144,16 @@ count_matrix() {
          END { print p + 0, f + 0, s + 0 }'
 }
 
+# keep FILE...: what a test of a name leaves when it fails, for who looks into it.
+keep() {
+    [ "$mode" = named ] || return 0
+    mkdir -p "$root/build/failed"
+    cp -r "$@" "$root/build/failed/"
+    echo "results and logs are in ${root#"$PWD/"}/build/failed"
+}
+
+# ---- the steps ----
+
 copy_tree() {
     mkdir "$work/tree"
     tar -C "$root" --exclude=./.git --exclude=./build --exclude=./demo --exclude='*.o' -cf - . |
@@ -79,13 +166,18 @@ copy_tree() {
     if is_root; then chown -R postgres: "$work/tree"; fi
 }
 
+unit_tests() { # PART-OF-A-NAME
+    make -C "$root" -j"$(nproc)" build/unit/unit && "$root/build/unit/unit" "$1"
+}
+
 sql_regression() {
     # An ANALYZE of autovacuum would keep dead rows from a VACUUM whose work the tests count. JIT compiles every
     # plan that the tests force by a setting, since those have a cost of 1e10.
     start_server 'autovacuum = off' 'jit = off'
     as_server "$pgxs/test/regress/pg_regress" --inputdir="$work/tree" --outputdir="$work/tree" --bindir="$bin" \
         --dbname=contrib_regression --load-extension=quantvec "$@" && return
-    head -n 40 "$work/tree/regression.diffs"
+    head -n "$((shown * 3 / 4))" "$work/tree/regression.diffs"
+    keep "$work/tree/regression.diffs" "$work"/tree/results/*
     return 1
 }
 
@@ -98,6 +190,7 @@ tap_test() { # NAME
         PG_REGRESS="$pgxs/test/regress/pg_regress" \
         timeout -k 30 "${tap_seconds:-900}" prove --verbose -I "$pgxs/test/perl" "test/t/$1.pl" && rm -rf "$folder" && return
     tail -n 20 "$folder/tmp_check/log/regress_log_$1"
+    keep "$folder"/tmp_check/log/*
     return 1
 }
 
@@ -118,57 +211,68 @@ about() {
     echo "$("$PG_CONFIG" --version | sed 's/ (.*//')$assertions, g++ $(g++ -dumpfullversion), xsimd ${xsimd:-none}, $(uname -m)"
 }
 
-# all; newest: all, and the SQL regression with the newest server that can be had; server: what depends on server and
-# compiler; sql: the SQL regression only; queries: many random queries only
-mode=${1:-all} newest=false
-[ "$mode" != newest ] || mode=all newest=true
-say "testing with $(about)"
-if [ "$mode" = queries ]; then
-    export QUANTVEC_QUERIES="${QUANTVEC_QUERIES:-10000}" QUANTVEC_SEED="${QUANTVEC_SEED:-$(date +%s)}"
-    tap_seconds=$((900 + QUANTVEC_QUERIES))
-    say "QUANTVEC_QUERIES=$QUANTVEC_QUERIES QUANTVEC_SEED=$QUANTVEC_SEED"
-fi
-export WERROR=-Werror
-copy_tree
-runnable=true
-run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false
-if [ "$mode" = all ]; then
-    for rule in layers odr headers needs tests walks files; do
-        run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
+# Whether one of the TAP tests stops or holds a server at points.
+points_are_wanted() {
+    local name
+    for name in "${tap[@]}"; do
+        ! grep -q points_settings "$root/test/t/$name.pl" || return 0
     done
-fi
-[[ $mode = @(sql|queries) ]] || run_step 'make unit' count_unit make -C "$root" -j"$(nproc)" unit || true
-[ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
-if $runnable; then
-    run_step 'make install' one_check install_privately || runnable=false
-    [[ $mode = @(sql|queries) ]] || run_step 'make points' one_check install_points || runnable=false
-fi
+    return 1
+}
 
-regress=() tap=()
-for file in "$root"/sql/*.sql; do
-    [[ $file = *--* || ! -e $file ]] || regress+=("$(basename "$file" .sql)")
-done
-for file in "$root"/test/t/*.pl; do
-    [ "$mode" = sql ] || [ ! -e "$file" ] || tap+=("$(basename "$file" .pl)")
-done
-[ "$mode" != queries ] || regress=() tap=(015_queries)
-if $runnable; then
-    [ ${#regress[@]} = 0 ] || run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
-fi
-if ! $runnable; then
-    [ ${#regress[@]} = 0 ] || report 'SQL regression' 0 0 0 ${#regress[@]}
-    report 'TAP tests' 0 0 0 ${#tap[@]}
-elif [ ${#tap[@]} -gt 0 ] && [ ! -e "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ]; then
-    report 'TAP tests: not with this server' 0 0 0 ${#tap[@]}
-else
+run_tests() {
+    local rule pattern name runnable=true
+    say "testing with $(about)"
+    if [ "$mode" = queries ]; then
+        export QUANTVEC_QUERIES="${QUANTVEC_QUERIES:-10000}" QUANTVEC_SEED="${QUANTVEC_SEED:-$(date +%s)}"
+        tap_seconds=$((900 + QUANTVEC_QUERIES))
+        say "QUANTVEC_QUERIES=$QUANTVEC_QUERIES QUANTVEC_SEED=$QUANTVEC_SEED"
+    fi
+    export WERROR=-Werror
+    rm -rf "$root/build/failed"
+    if [ ${#regress[@]} -gt 0 ] || [ ${#tap[@]} -gt 0 ]; then
+        copy_tree
+        run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false
+    fi
+    if [ "$mode" = all ]; then
+        for rule in layers odr headers needs tests walks files; do
+            run_step "make check-$rule" count_rule make -C "$root" "check-$rule" || true
+        done
+    fi
+    for pattern in "${patterns[@]}"; do
+        run_step "make unit${pattern:+, $pattern}" count_unit unit_tests "$pattern" || true
+    done
+    [ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
+    if [ ${#regress[@]} -gt 0 ] || [ ${#tap[@]} -gt 0 ]; then
+        run_on_a_server
+    fi
+    if $newest; then
+        run_step 'SQL regression, newest server' count_matrix "$root/scripts/matrix" --sql newest || true
+    fi
+    echo "$passed passed, $failed failed, $skipped skipped"
+}
+
+run_on_a_server() {
+    if $runnable; then
+        run_step 'make install' one_check install_privately || runnable=false
+    fi
+    if $runnable && points_are_wanted; then
+        run_step 'make points' one_check install_points || runnable=false
+    fi
+    if ! $runnable; then
+        [ ${#regress[@]} = 0 ] || report 'SQL regression' 0 0 0 ${#regress[@]}
+        [ ${#tap[@]} = 0 ] || report 'TAP tests' 0 0 0 ${#tap[@]}
+        return
+    fi
+    if [ ${#regress[@]} -gt 0 ]; then
+        run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
+    fi
+    if [ ${#tap[@]} -gt 0 ] && [ ! -e "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ]; then
+        report 'TAP tests: not with this server' 0 0 0 ${#tap[@]}
+        return
+    fi
     for name in "${tap[@]}"; do
         run_step "test/t/$name.pl" count_tap tap_test "$name" || true
     done
-fi
-[ "$mode" != queries ] || grep -E '^# .*(: recall |rows of)' "$work/step.log" || true
-if $newest; then
-    run_step 'SQL regression, newest server' count_matrix "$root/scripts/matrix" --sql newest || true
-fi
-
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+    [ "$mode" != queries ] || grep -E '^# .*(: recall |rows of)' "$work/step.log" || true
+}
