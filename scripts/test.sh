@@ -8,6 +8,7 @@
 # The server's user may not be able to read this tree or write into it: SQL and TAP tests run from a copy in $work.
 
 passed=0 failed=0 skipped=0
+tested=0 # of those that passed, how many are more than a step on the way to the tests
 
 # ---- which ----
 
@@ -94,6 +95,7 @@ run_step() {
     [ $status = 0 ] || [ "$f" -gt 0 ] || f=1
     [ $((p + f + s)) -gt 0 ] || p=1
     report "$name" $((SECONDS - start)) "$p" "$f" "$s"
+    [ $counter = one_check ] || tested=$((tested + p))
     if [ "$f" -gt 0 ]; then
         what_failed "$log" | cut -c 1-300 | sed 's/^/    | /'
     elif [ "$s" -gt 0 ]; then
