@@ -200,7 +200,7 @@ share_work_folder() {
     is_root || return 0
     id postgres >/dev/null 2>&1 || die "there is no user postgres to run the server" "run this as a user, not as root"
     chown postgres: "$work"
-    as_server test -w . 2>/dev/null || die "user postgres cannot reach $work" "set TMPDIR=/tmp"
+    as_server test -w "$work" 2>/dev/null || die "user postgres cannot reach $work" "set TMPDIR=/tmp"
 }
 
 # Stops every server whose data lies in $work (tests start their own) and removes the folder.

@@ -17,7 +17,7 @@ make_kept_folder() {
     mkdir -p "$(dirname "$work")"
     if mkdir "$work" 2>/dev/null && is_root; then chown postgres: "$work"; fi
     [ "$(stat -c %U "$work")" = "$owner" ] || die "$work belongs to somebody else" "remove it, or set TMPDIR"
-    as_server test -w . 2>/dev/null || { rmdir "$work" && return 1; }
+    as_server test -w "$work" 2>/dev/null || { rmdir "$work" && return 1; }
 }
 
 is_running() { [ -d "$work/data" ] && as_server "$bin/pg_ctl" -D "$work/data" status >/dev/null; }
