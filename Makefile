@@ -4,7 +4,7 @@
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
 #   make points           the library with points where tests stop or hold it, into build/points
-#   make check            the rules that are scripts: layers, ODR, headers, first messages, test pairs, walks, files
+#   make rules            the rules that are scripts: layers, ODR, headers, first messages, test pairs, walks, files
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
@@ -104,7 +104,7 @@ build/san/unit: $(SAN_OBJS)
 	$(CXX) $(SANITIZE) -o $@ $^
 -include $(UNIT_OBJS:.o=.d) $(SAN_OBJS:.o=.d)
 
-.PHONY: unit unit-sanitize check check-layers check-odr check-headers check-needs check-tests check-walks check-files format
+.PHONY: unit unit-sanitize rules check-layers check-odr check-headers check-needs check-tests check-walks check-files format
 unit: build/unit/unit
 	build/unit/unit
 unit-sanitize: build/san/unit
@@ -138,7 +138,7 @@ build/points/quantvec.so: $(POINT_OBJS) $(OBJS)
 points: build/points/quantvec.so
 
 # ---- the rules that are scripts ----
-check: check-layers check-odr check-headers check-needs check-tests check-walks check-files
+rules: check-layers check-odr check-headers check-needs check-tests check-walks check-files
 check-layers:
 	scripts/check-layers
 check-odr: all
