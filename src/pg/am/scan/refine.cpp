@@ -95,8 +95,7 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
         const std::uint8_t* row = page.bytes + piece.at;
         if (!pieces.done()) {
             // The row straddles pages.
-            if (!copy)
-                copy = NewArrayIn<std::uint8_t>(scan.query_context, layout.refine_row_bytes);
+            if (!copy) copy = NewArrayIn<std::uint8_t>(scan.query_context, layout.refine_row_bytes);
             for (;;) {
                 memcpy(copy + piece.before, page.bytes + piece.at, piece.bytes);
                 if (pieces.done()) break;

@@ -1,6 +1,6 @@
 // One index scan: what its steps share. scan.cpp tells the story; refine.cpp reads further bits of
 // codes; rerank.cpp reads the table; leave.cpp asks whether a row may leave before another list is
-// opened.
+// opened; start_over.cpp begins again when VACUUM has moved what the scan knew.
 #pragma once
 
 #include "core/ivf/leave.h"
@@ -131,7 +131,7 @@ struct Scan {
     NearLists near;        // the lists not yet probed
     Array<OpenList> open;  // those that were
     // A page of these has gone to something else: VACUUM has given the list a new chain, or the
-    // index a new model. The scan starts over (scan.cpp, StartOver).
+    // index a new model. The scan starts over (start_over.cpp).
     bool stale;
     BlockNumber stale_page;
     PageOwner stale_owner;
@@ -191,6 +191,10 @@ bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, Locked
 // The key that `times` as many rows will probably not exceed as have left, in the scan's floats.
 // Infinity while too few have left.
 float LimitOfTimes(const Scan& scan, double times);
+// The heaps of the threshold begin anew, for another number of rows.
+void SetHint(Scan& scan, std::size_t hint);
+// Prepares the query and opens its first lists. again: the scan has started over.
+void Start(IndexScanDesc desc, Scan& scan, bool again = false);
 
 // ---- refine.cpp ----
 
@@ -201,6 +205,13 @@ float LimitOfTimes(const Scan& scan, double times);
 void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool all = false);
 // Refines candidates from number `first` on.
 void RefineFrom(Scan& scan, std::size_t first);
+
+// ---- start_over.cpp ----
+
+// Forgets everything that a query has made, but counts.
+void Clear(Scan& scan);
+// The scan is stale: it begins again with the lists and the model of now.
+void StartOver(IndexScanDesc desc, Scan& scan);
 
 // ---- leave.cpp ----
 
