@@ -151,7 +151,7 @@ keep() {
     [ "$mode" = named ] || return 0
     mkdir -p "$root/build/failed"
     cp -r "$@" "$root/build/failed/"
-    echo "results and logs are in ${root#"$PWD/"}/build/failed"
+    echo "results and logs are in $root/build/failed"
 }
 
 # ---- the steps ----
