@@ -1,4 +1,4 @@
-// Blocks are filled with rows and written; pages of a list are counted ahead.
+// Blocks are filled with rows, and written when they are full or the list ends.
 #include "pg/am/list/write.h"
 
 #include "pg/memory.h"

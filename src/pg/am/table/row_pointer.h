@@ -2,7 +2,6 @@
 #pragma once
 
 #include "core/ivf/block.h"
-#include "pg/am/table/row_pointer.h"
 #include "pg/pg.h"
 
 namespace quantvec::pg {
