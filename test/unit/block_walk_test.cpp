@@ -211,6 +211,7 @@ TEST(BlockWalkFromAnyHead) {
                 CHECK(pieces.done());
                 CHECK_EQ(p, pages.size());
                 CHECK_EQ(end, at);
+                CHECK_EQ(pieces.Take().end(), kPayload);
                 CHECK(copied_codes == codes);
                 CHECK(std::memcmp(copied_head.data() + 256, factors.data(), factors.size()) == 0);
                 for (std::size_t i = 0; i < 256; i++) CHECK_EQ(copied_head[i], 1);

@@ -63,6 +63,7 @@ struct Piece {
 class PieceCursor {
   public:
     // The piece on the page where the cursor stands, at first the head's. Goes to the next page.
+    // Behind the last piece: an empty one, where the payload begins.
     Piece Take() {
         Piece piece = {0, at_, 0, codes_};
         if (factor_bytes_ > 0) {

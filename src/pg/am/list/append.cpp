@@ -1,7 +1,7 @@
 // The next free slot of a list is found, filled and published (append.h has the steps).
 #include "pg/am/list/append.h"
 
-#include "core/ivf/block_walk.h"
+#include "core/ivf/slot.h"
 #include "pg/debug_point.h"
 #include "pg/error.h"
 #include "pg/memory.h"
@@ -90,29 +90,17 @@ struct Appender {
         }
     }
 
-    // Where the next row goes.
-    struct Slot {
-        LockedPage page;          // with the block's head, locked
-        std::size_t at;           // offset of the head
-        bool new_block;           // the head has to be made: it begins here
-        std::uint32_t ordinal;    // of the block
-        BlockNumber refine_page;  // of the block before (or of this one): where to look from
-        std::uint32_t used;
+    struct Slot : ivf::Slot {
+        LockedPage page;  // with the block's head
     };
 
     // Leaves the slot's page locked, or nothing if the list cannot grow. With `extend` false it is
     // the last page if the next slot would need another one, and the slot is not to be used.
     Appended FindSlot(Slot& slot, bool extend) {
+        using Step = ivf::SlotFinder::Step;
         const PageOwner owner = ScanOwner(entry);
+        ivf::SlotFinder finder(layout, entry.refine_first);
         BlockNumber at = *list.tail;
-        slot = {};
-        slot.refine_page = entry.refine_first;
-        // Set while walking on from a full block: its pieces on the pages ahead.
-        bool behind_full = false;
-        ivf::PieceCursor pieces = {};
-        std::uint32_t head_page = ivf::kNoPage;
-        // Back to the block's head, then on page by page: a damaged chain has an end, too.
-        std::uint32_t before = ivf::kNoPage;
         for (;;) {
             CHECK_FOR_INTERRUPTS();
             LockedPage page;
@@ -120,57 +108,19 @@ struct Appender {
                 stale_page = at;
                 return Appended::kMoved;
             }
-            const ivf::PageTail& tail = page.tail();
-            if (before != ivf::kNoPage &&
-                (behind_full ? tail.ordinal != before + 1 : tail.ordinal >= before))
-                ReportCorruption(index, at, "a chain is out of order");
-            before = tail.ordinal;
-            if (extend && (tail.flags & ivf::kSealed) != 0) {
+            const Step step = finder.Look(page.bytes, page.number);
+            if (step == Step::kDamaged) ReportCorruption(index, at, finder.damage());
+            if (extend && (page.tail().flags & ivf::kSealed) != 0) {
                 UnlockPage(page);
                 return Appended::kSealed;
             }
-            std::size_t end = ivf::kPayloadAt;  // of what the page has of blocks
-            if (tail.blocks > 0) {
-                const std::uint8_t* block = BlockOnPage(index, layout, page.bytes, page.number,
-                                                        std::size_t{tail.blocks} - 1);
-                const auto head_at = static_cast<std::size_t>(block - page.bytes);
-                const ivf::BlockHead& head = *ivf::HeadAt(block);
-                if (layout.refine_row_bytes > 0) slot.refine_page = head.refine_page;
-                slot.ordinal = head.ordinal;
-                if (head.used < ivf::kBlockRows) {
-                    slot.page = page;
-                    slot.at = head_at;
-                    slot.used = head.used;
-                    return Appended::kDone;
-                }
-                behind_full = true;
-                head_page = page.number;
-                slot.ordinal++;
-                pieces = ivf::PiecesOf(layout, head_at);
-                end = pieces.Take().end();
-            } else if (behind_full) {
-                if (!pieces.done()) end = pieces.Take().end();
-            } else {
-                // Codes only, or nothing yet: the block that they belong to is before.
-                if (tail.head_page != ivf::kNoPage) {
-                    at = tail.head_page;
-                    UnlockPage(page);
-                    continue;
-                }
-                if (tail.ordinal != 0)
-                    ReportCorruption(index, at, "a page does not know the block before it");
-            }
-            if (pieces.done() && ivf::HeadFits(end)) {
-                slot.page = page;
-                slot.at = end;
-                slot.new_block = true;
+            const bool last = step == Step::kOn && page.tail().next == ivf::kNoPage;
+            if (step == Step::kHere || (last && !extend)) {
+                slot = {finder.slot(), page};
                 return Appended::kDone;
             }
-            if (!extend && tail.next == ivf::kNoPage) {
-                slot.page = page;
-                return Appended::kDone;
-            }
-            at = Next(page, owner, head_page);
+            at =
+                step == Step::kBack ? page.tail().head_page : Next(page, owner, finder.head_page());
             UnlockPage(page);
         }
     }
@@ -179,38 +129,22 @@ struct Appender {
     // those of the block there.
     void WriteBehind(const Slot& slot, ivf::PieceCursor pieces, const quant::EncodedRow& row) {
         const PageOwner owner = ScanOwner(entry);
-        const quant::Quantizer& q = *layout.quantizer;
-        const std::size_t need = q.CodeBytesFor(layout.spec, slot.used + 1);
-        // Transposed codes: a slot is everywhere. Row-major: behind the slots before it.
-        const std::size_t before = q.CodeBytesFor(layout.spec, slot.used);
-        const std::size_t from = before == need ? 0 : before;
+        const std::size_t needed = layout.quantizer->CodeBytesFor(layout.spec, slot.used + 1);
         LockedPage page = slot.page;  // the prefix's page stays locked
-        while (!pieces.Has(need)) {
+        while (!pieces.Has(needed)) {
             LockedPage next = LockNext(page, owner, slot.page.number);
             if (page.number != slot.page.number) UnlockPage(page);
             page = next;
             const ivf::Piece piece = pieces.Take();
-            if (piece.factors_at == 0 && piece.codes_before + piece.code_bytes <= from) continue;
+            if (!ivf::PieceHasSlot(layout, piece, slot.used)) continue;
             Change change(index);
             std::uint8_t* bytes = change.Add(page);
-            WritePiece(slot, piece, row, bytes);
+            CoverTo(bytes, ivf::StorePiece(layout, piece, slot.used, row, bytes));
             ivf::TailOf(bytes)->head_page = slot.page.number;
             change.Commit();
             CRASH_POINT("append_behind");
         }
         if (page.number != slot.page.number) UnlockPage(page);
-    }
-
-    // Writes what of the slot's factors and codes is in a piece of its block.
-    void WritePiece(const Slot& slot, const ivf::Piece& piece, const quant::EncodedRow& row,
-                    std::uint8_t* bytes) {
-        const quant::Quantizer& q = *layout.quantizer;
-        if (piece.factors_at != 0)
-            ivf::StoreFactors(layout, row.factors, slot.used, bytes + piece.factors_at);
-        q.Scatter(layout.spec, row.code, slot.used, piece.codes_before,
-                  {bytes + piece.codes_at, piece.code_bytes});
-        const std::size_t need = q.CodeBytesFor(layout.spec, slot.used + 1);
-        CoverTo(bytes, piece.codes_at + piece.Among(need));
     }
 
     // The refine address of the slot's block; the row's refine codes are written there.
@@ -251,7 +185,8 @@ struct Appender {
             tail->head_page = slot.page.number;
             CoverTo(bytes, slot.at + ivf::kPrefixBytes);
         }
-        if (here.factors_at != 0) WritePiece(slot, here, row, bytes);
+        if (here.factors_at != 0)
+            CoverTo(bytes, ivf::StorePiece(layout, here, slot.used, row, bytes));
         ivf::PublishSlot(pointer, block);
         change.Commit();
         *list.tail = slot.page.number;
