@@ -1,3 +1,4 @@
+// The next free slot is looked for page by page, and filled piece by piece.
 #include "core/ivf/slot.h"
 
 namespace quantvec::ivf {
