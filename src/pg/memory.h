@@ -55,6 +55,10 @@ template <typename T>
 std::span<T> NewSpan(std::size_t size) {
     return NewSpanIn<T>(CurrentMemoryContext, size);
 }
+template <typename T>
+std::span<T> NewZeroedSpan(std::size_t size) {
+    return {NewZeroedArray<T>(size), size};
+}
 
 // A value of `bytes` bytes in all: its header is set, the rest is zeros. Values end at a gigabyte.
 template <typename T>

@@ -1,9 +1,9 @@
 // ambuild and ambuildempty: sample -> train -> encode and sort -> write.
 //
-//   1 the leader plans: how many lists, how large a sample, how many workers    (train.cpp)
-//   2 a sample of rows is centred, rotated, and clustered      (sample.cpp, train.cpp)
-//   3 every row finds its list and is encoded; rows are sorted by list          (encode.cpp)
-//   4 the leader writes pages in their order, and logs all of it once           (write.cpp)
+//   1 the leader plans: how many lists, how large a sample, how many workers          (train.cpp)
+//   2 a sample of rows is centred, rotated, and clustered                 (sample.cpp, train.cpp)
+//   3 every row finds its list and is encoded; rows are sorted by list               (encode.cpp)
+//   4 the leader writes pages in their order, and logs all of it once                 (write.cpp)
 //
 // How a row finds its list is in assign.cpp. Steps 2 and 3 are done by a team (team.h): leader and
 // workers run the same code on their parts of the table. A serial build is a team of one.
@@ -72,13 +72,12 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
                  errhint("A sub-quantizer needs at least one dimension.")));
     b.layout = ivf::MakeLayout(SpecOf(b.options, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
-    const std::size_t sign_bytes = quant::RotationBytes(b.padded);
-    auto* signs = NewArray<std::uint8_t>(sign_bytes);
-    quant::FillRotation(kRotationSeed, b.padded, {signs, sign_bytes});
+    const ByteSpan signs = NewSpan<std::uint8_t>(quant::RotationBytes(b.padded));
+    quant::FillRotation(kRotationSeed, b.padded, signs);
     b.model.meta.rotation_seed = kRotationSeed;
     b.model.meta.dim = static_cast<std::uint32_t>(b.dim);
     b.model.meta.metric = b.opclass->metric;
-    b.model.signs = signs;
+    b.model.signs = signs.data();
 }
 
 void AllocateOwn(Build& b, MemoryContext context) {

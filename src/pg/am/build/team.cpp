@@ -1,9 +1,9 @@
 // The processes that build an index together: started, met at barriers, ended.
 #include "pg/am/build/team.h"
 
-#include "pg/memory.h"
-
 #include <sys/statvfs.h>
+
+#include "pg/memory.h"
 
 namespace quantvec::pg {
 

@@ -12,16 +12,13 @@ ivf::CentroidTable AllocateTable(std::size_t lists, std::size_t padded_dim) {
 }
 
 CentroidCoder BeginCoding(const Model& model, std::size_t padded_dim) {
-    const auto floats = [padded_dim] {
-        return FloatSpan(NewZeroedArray<float>(padded_dim), padded_dim);
-    };
     CentroidCoder coder = {};
-    coder.sum = floats();
-    coder.zeros = floats();
-    coder.workspace = floats();
+    coder.sum = NewZeroedSpan<float>(padded_dim);
+    coder.zeros = NewZeroedSpan<float>(padded_dim);
+    coder.workspace = NewZeroedSpan<float>(padded_dim);
     coder.code = NewSpan<std::uint8_t>(padded_dim / 2);
     if (model.meta.metric == Metric::kInnerProduct) {
-        const FloatSpan mean = floats();
+        const FloatSpan mean = NewZeroedSpan<float>(padded_dim);
         memcpy(mean.data(), model.mean, model.meta.dim * sizeof(float));
         ToCodeSpace(model, mean);
         coder.mean = mean.data();

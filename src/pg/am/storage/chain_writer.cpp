@@ -76,7 +76,7 @@ void ChainWriter::Flush() {
     LockedPage page = LockUnchecked(to_.index, to_.fork, number_, Access::kExclusive);
     if (to_.logged) {
         // A free space map that is wrong may have given it away since the file grew.
-        if (!PageIsNew(reinterpret_cast<Page>(page.bytes)) && !IsOwnedBy(to_.index, page, owner_))
+        if (!PageIsNew(PageOf(page.bytes)) && !IsOwnedBy(to_.index, page, owner_))
             elog(ERROR, "quantvec: page %u of index \"%s\" was taken by somebody else", number_,
                  RelationGetRelationName(to_.index));
         Change change(to_.index);

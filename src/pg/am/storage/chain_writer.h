@@ -46,7 +46,7 @@ class ChainWriter {
 
     BlockNumber first() const { return first_; }
     BlockNumber last() const { return number_; }  // once closed
-    // So many pages from the first follow each other on disk.
+    // Pages from the first on that follow each other on disk.
     std::uint32_t contiguous() const { return contiguous_; }
 
   private:

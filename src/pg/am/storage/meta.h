@@ -28,7 +28,7 @@ struct PartPointer {
     std::uint32_t pages;
 };
 
-// Dimensions [from, to) of the rotated space are kept with so many bits.
+// Dimensions [from, to) of the rotated space are kept with `bits` bits each.
 struct Segment {
     std::uint32_t from;
     std::uint32_t to;

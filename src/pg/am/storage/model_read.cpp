@@ -159,10 +159,9 @@ bool LoadModel(Relation index, Model* model) {
     read(meta.model, ivf::PageKind::kModel, mean, dim * sizeof(float));
     model->mean = mean;
 
-    const std::size_t sign_bytes = quant::RotationBytes(padded);
-    auto* signs = NewArray<std::uint8_t>(sign_bytes);
-    quant::FillRotation(meta.rotation_seed, padded, {signs, sign_bytes});
-    model->signs = signs;
+    const ByteSpan signs = NewSpan<std::uint8_t>(quant::RotationBytes(padded));
+    quant::FillRotation(meta.rotation_seed, padded, signs);
+    model->signs = signs.data();
     if (meta.rotation == RotationKind::kHadamard4Basis) {
         auto* basis = NewArray<float>(padded * padded);
         read(meta.basis, ivf::PageKind::kModel, basis, padded * padded * sizeof(float));

@@ -12,10 +12,6 @@ static_assert(ivf::kNoPage == InvalidBlockNumber);
 
 namespace {
 
-Page PageOf(std::uint8_t* bytes) {
-    return reinterpret_cast<Page>(bytes);
-}
-
 bool IsOurs(const LockedPage& page) {
     const PageHeader header = reinterpret_cast<PageHeader>(page.bytes);
     return header->pd_special == ivf::kPayloadEnd && header->pd_lower >= ivf::kPayloadAt &&
@@ -101,12 +97,10 @@ LockedPage AllocatePage(Relation index) {
     }
     const bool shared = !RELATION_IS_LOCAL(index);
     if (shared) LockRelationForExtension(index, ExclusiveLock);
-    page.buffer = ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr);
+    const Buffer fresh = ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_NORMAL, nullptr);
     // Before the other lock is let go: no walk by number meets it in between (PagesOf).
-    LockBuffer(page.buffer, BUFFER_LOCK_EXCLUSIVE);
+    page = LockPinned(fresh, BufferGetBlockNumber(fresh), Access::kExclusive);
     if (shared) UnlockRelationForExtension(index, ExclusiveLock);
-    page.number = BufferGetBlockNumber(page.buffer);
-    page.bytes = reinterpret_cast<std::uint8_t*>(BufferGetPage(page.buffer));
     return page;
 }
 

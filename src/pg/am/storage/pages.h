@@ -75,6 +75,10 @@ BlockNumber PagesOf(Relation index);
 
 // ---- for the files beside this one ----
 
+// The page as the server has it.
+inline Page PageOf(std::uint8_t* bytes) {
+    return reinterpret_cast<Page>(bytes);
+}
 // Locks a page that is pinned already.
 LockedPage LockPinned(Buffer buffer, BlockNumber number, Access access);
 // Pins and locks a page of any fork, whatever is on it.

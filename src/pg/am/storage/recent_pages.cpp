@@ -38,7 +38,7 @@ bool ScanPages::TryLock(BlockNumber number, const PageOwner& owner, LockedPage& 
         UnlockPage(page);
         return false;
     }
-    CheckOldSnapshot(snapshot, index, reinterpret_cast<Page>(page.bytes));
+    CheckOldSnapshot(snapshot, index, PageOf(page.bytes));
     return true;
 }
 
