@@ -126,7 +126,6 @@ void Refine(Scan& scan, Candidate* batch, std::size_t size, float limit, bool al
     if (copy) pfree(copy);
 }
 
-// Refines candidates from number `first` on.
 void RefineFrom(Scan& scan, std::size_t first) {
     if (scan.model->layout.refine_row_bytes == 0 || scan.stale) return;
     Candidate* batch = scan.candidates.items + first;

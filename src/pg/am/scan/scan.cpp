@@ -44,11 +44,6 @@ ScanCounts last_scan = {};
 
 namespace {
 
-// Rows that are wanted when nothing is known, and the largest hint that is believed: bounds are
-// kept in a heap of the hint's size.
-constexpr std::size_t kSmallHint = 10;
-constexpr std::size_t kLargeHint = 100000;
-
 // Candidates read from the table at once when the wanted number of exact rows is known already.
 constexpr std::size_t kRerankStep = 4;
 constexpr int kRerankBatch = 128;
@@ -69,32 +64,6 @@ constexpr std::size_t kWarmLists = 4;
 
 // Bytes of a scan page that are asked for while the page before it is scored.
 constexpr std::size_t kPrefetchedBytes = 2048;
-
-}  // namespace
-
-bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page) {
-    if (scan.pages.TryLock(number, owner, page)) return true;
-    scan.stale = true;
-    scan.stale_page = number;
-    scan.stale_owner = owner;
-    page = {};
-    return false;
-}
-
-// The key is taken to go on rising with each doubling as it did with the last.
-float LimitOfTimes(const Scan& scan, double times) {
-    const auto n = static_cast<std::uint64_t>(scan.counts.returned);
-    if (n < kSmallHint) return get_float4_infinity();
-    // Row number 2^i left a doubling or two ago.
-    const int i = 62 - __builtin_clzll(n);
-    const double doublings = std::log2(static_cast<double>(n)) - i;
-    const auto limit = static_cast<float>(
-        scan.last_key + (scan.last_key - scan.key_at[i]) * std::log2(times) / doublings +
-        scan.key_shift);
-    return isnan(limit) ? get_float4_infinity() : limit;
-}
-
-namespace {
 
 // ---- scan ----
 
@@ -234,25 +203,6 @@ void Revisit(Scan& scan, SeenBlock& seen, float threshold) {
         ReportCorruption(scan.pages.index, seen.page, "a block ends too early");
     TakeRows(scan, block, seen.open, seen);
 }
-
-}  // namespace
-
-void SetHint(Scan& scan, std::size_t hint) {
-    scan.hint = Max(Min(hint, kLargeHint), std::size_t{1});
-    float* memory = scan.heaps;
-    if (scan.hint > scan.heap_size) {
-        if (memory) pfree(memory);
-        memory = scan.heaps = NewArrayIn<float>(scan.query_context, 4 * scan.hint);
-        scan.heap_size = scan.hint;
-    }
-    scan.scan_bounds.Reset(memory, scan.hint);
-    scan.fine_bounds.Reset(memory + scan.hint, scan.hint);
-    scan.exact_keys.Reset(memory + 2 * scan.hint, scan.hint);
-    scan.likeliest.Reset(memory + 3 * scan.hint, scan.hint);
-    scan.limit = get_float4_infinity();
-}
-
-namespace {
 
 // Rows that were left behind could come next: fetch what twice as many rows will need (deep in the
 // table eight times as many, so that blocks are not visited for each doubling), or, where that is
@@ -442,7 +392,7 @@ void Start(IndexScanDesc desc, Scan& scan, bool again) {
     const std::size_t dim = model.meta.dim, padded = model.meta.padded_dim;
     const MemoryScope scope(scan.query_context);
 
-    const FloatSpan rotated(NewZeroedArray<float>(padded), padded);
+    const FloatSpan rotated = NewZeroedSpan<float>(padded);
     const ScanKey key = desc->orderByData;
     scan.ordered = !(key->sk_flags & SK_ISNULL);
     if (scan.ordered) {

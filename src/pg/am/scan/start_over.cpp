@@ -9,33 +9,8 @@
 #include "pg/am/storage/model_cache.h"
 #include "pg/am/storage/model_read.h"
 #include "pg/memory.h"
-#include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
-
-void Clear(Scan& scan) {
-    ForgetDistance(&scan);
-    MemoryContextReset(scan.query_context);
-    scan.started = scan.stale = false;
-    scan.open.Reset();
-    scan.candidates.Reset();
-    scan.ranked.Reset();
-    scan.second.Reset();
-    scan.batch.Reset();
-    scan.unrefined.Reset();
-    scan.late.Reset();
-    scan.batches = 0;
-    scan.settled = 0;
-    scan.heaps = nullptr;
-    scan.heap_size = 0;
-    scan.blocks.Reset();
-    scan.returned.Reset();
-    scan.skipped = 0;
-    scan.heaped = 0;
-    scan.unused = get_float4_infinity();
-    scan.key_shift = 0;
-    scan.key_scale = 1;
-}
 
 void StartOver(IndexScanDesc desc, Scan& scan) {
     Relation index = desc->indexRelation;

@@ -74,6 +74,11 @@ struct SeenBlock {
     float unused;
 };
 
+// Rows that are wanted when nothing is known, and the largest hint that is believed: bounds are
+// kept in a heap of the hint's size.
+inline constexpr std::size_t kSmallHint = 10;
+inline constexpr std::size_t kLargeHint = 100000;
+
 // What quantvec_last_scan() tells.
 struct ScanCounts {
     Oid index;
@@ -184,15 +189,20 @@ inline void PushRanked(Scan& scan, Array<Ranked>& heap, const Ranked& row) {
     ivf::HeapSiftUp(heap.items, heap.size - 1);
 }
 
-// ---- scan.cpp ----
+// ---- state.cpp ----
 
-// Locks a page of a list that was opened. false: it is none any more, and the scan is stale.
-bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page);
+// Forgets everything that a query has made, but counts.
+void Clear(Scan& scan);
+// The heaps of the threshold begin anew, for another number of rows.
+void SetHint(Scan& scan, std::size_t hint);
 // The key that `times` as many rows will probably not exceed as have left, in the scan's floats.
 // Infinity while too few have left.
 float LimitOfTimes(const Scan& scan, double times);
-// The heaps of the threshold begin anew, for another number of rows.
-void SetHint(Scan& scan, std::size_t hint);
+// Locks a page of a list that was opened. false: it is none any more, and the scan is stale.
+bool LockListPage(Scan& scan, BlockNumber number, const PageOwner& owner, LockedPage& page);
+
+// ---- scan.cpp ----
+
 // Prepares the query and opens its first lists. again: the scan has started over.
 void Start(IndexScanDesc desc, Scan& scan, bool again = false);
 
@@ -208,8 +218,6 @@ void RefineFrom(Scan& scan, std::size_t first);
 
 // ---- start_over.cpp ----
 
-// Forgets everything that a query has made, but counts.
-void Clear(Scan& scan);
 // The scan is stale: it begins again with the lists and the model of now.
 void StartOver(IndexScanDesc desc, Scan& scan);
 
