@@ -17,6 +17,7 @@
 #include "machine.h"
 
 #include "core/kernels/kernels.h"
+#include "core/random.h"
 #include "core/view.h"
 
 #include <algorithm>
@@ -43,14 +44,9 @@ constexpr std::size_t kPiece = 4 << 20;  // read from DRAM in about that time
 
 // ---- what is in memory ----
 
-// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-// generators", 2014).
 std::uint64_t Random() {
     static std::uint64_t state = 0;
-    std::uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return NextRandom(state);
 }
 
 // Random words with only the bits of `mask`, and all of `bits`.

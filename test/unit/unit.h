@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/random.h"
+
 namespace quantvec::unit {
 
 struct Case {
@@ -126,17 +128,11 @@ inline void CheckNear(double a, double b, double tolerance, const char* expressi
     ::quantvec::unit::CheckNear((a), (b), (tolerance), "CHECK_NEAR(" #a ", " #b ")", __FILE__, \
                                 __LINE__)
 
-// splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 class Random {
   public:
     explicit Random(std::uint64_t seed) : state_(seed) {}
 
-    std::uint64_t Next() {
-        std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        return z ^ (z >> 31);
-    }
+    std::uint64_t Next() { return NextRandom(state_); }
     // In [0, n).
     std::uint64_t Below(std::uint64_t n) { return Next() % n; }
     // In [0, 1).
