@@ -9,6 +9,7 @@
 
 passed=0 failed=0 skipped=0
 tested=0 # of those that passed, how many are more than a step on the way to the tests
+broken=0 # of those that failed, how many are steps in which no check came to be run
 
 # ---- which ----
 
@@ -92,6 +93,7 @@ run_step() {
     shift 2
     aloud "$log" in_subshell "$@" || status=$?
     read -r p f s < <($counter <"$log")
+    [ $status = 0 ] || [ $((p + f + s)) -gt 0 ] || broken=$((broken + 1))
     [ $status = 0 ] || [ "$f" -gt 0 ] || f=1
     [ $((p + f + s)) -gt 0 ] || p=1
     report "$name" $((SECONDS - start)) "$p" "$f" "$s"
