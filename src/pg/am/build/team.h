@@ -1,8 +1,8 @@
 // The processes that build an index together: the leader, and the workers that the server grants.
 // A team of one is the serial build: the same steps, with nobody to wait for.
 //
-//   leader   StartTeam ─ fill memory ─ Go ─ steps, Meet, steps, Meet .. Finish ─ Collect ─ EndTeam
-//   worker                    JoinTeam (waits for Go) ─ the same steps .. Finish ─ LeaveTeam
+//   leader   StartTeam - fill memory - Go - steps, Meet, steps, Meet .. Finish - Collect - EndTeam
+//   worker                    JoinTeam (waits for Go) - the same steps .. Finish - LeaveTeam
 //
 // All see `memory`. Who may write what of it between two meetings is up to the steps. An ERROR of
 // anybody ends the build for all: the server hands a worker's to the leader at its next look for

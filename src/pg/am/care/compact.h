@@ -9,10 +9,10 @@
 //             record write the directory entry and stamp that page and the first one as deleted
 //   3 retire  stamp the other old pages; they are used again when nobody can be reading them
 //
-//   the directory   names the old chain ─────────────────── 2 ──► names the new one
-//   the old chain   takes rows; first and growth page ───── 2 ──► stamped ─────────────► free
-//                   its other pages ─────────────────────── 3 ──────────► stamped ─────► free
-//   the new chain   written (1) ──► the last rows (2) ───────────► takes rows
+//   the directory   names the old chain ------------------- 2 --> names the new one
+//   the old chain   takes rows; first and growth page ----- 2 --> stamped -------------> free
+//                   its other pages ----------------------- 3 ----------> stamped -----> free
+//   the new chain   written (1) --> the last rows (2) -----------> takes rows
 //
 // Codes move as they are: the centroid stays. An inserter that waits for the page of step 2 finds
 // it deleted, a scan the first page; both read the directory again. A scan that had passed the

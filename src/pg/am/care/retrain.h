@@ -11,10 +11,10 @@
 //              then one WAL record writes the metapage
 //   5 retire   the next walk by number stamps all pages that the metapage does not lead to
 //
-//   the metapage    names the old model ───────────────────── 4 ──────► names the new one
-//   an old list     takes rows ─────────────────── 4 ► sealed ────────► nobody enters it
-//   its pages       live ───────────────────────────────────────────── 5 ► stamped ──► free
-//   the new lists   written (2) ──► caught up (3) ──► the last rows (4) ► take rows
+//   the metapage    names the old model --------------------- 4 ------> names the new one
+//   an old list     takes rows ------------------- 4 -> sealed --------> nobody enters it
+//   its pages       live --------------------------------------------- 5 -> stamped --> free
+//   the new lists   written (2) --> caught up (3) --> the last rows (4) -> take rows
 //
 // Inserters that meet a sealed list wait for the lock and find the new metapage. Scans that began
 // before go on in the old lists: rows that went to the new ones only are newer than their
