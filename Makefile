@@ -23,8 +23,10 @@ PG_SRCS := $(sort $(wildcard src/pg/*.cpp src/pg/*/*.cpp src/pg/*/*/*.cpp))
 # One object a source file. The NEON file is empty on other processors, the x86 files elsewhere.
 OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 
-# The install script is the numbered pieces, in order.
-SQL_PIECES := $(sort $(wildcard sql/install/*.sql))
+# An install script is made of pieces from sql/install, in this order: NAME is NAME.sql, NAME:TYPE is the template
+# NAME.sql.in with the type in it.
+quantvec_PIECES = guard_quantvec type:vector dense:vector vector type:halfvec dense:halfvec halfvec \
+                  access_method classes:vector classes:halfvec functions
 DATA_built = quantvec--$(EXTVERSION).sql
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -62,8 +64,8 @@ endif
 
 # The instruction sets. Flags by file: a function compiled with -mavx2 must never be shared with
 # code that runs before the processor was asked (scripts/check-odr proves it).
-QV_AVX2 = -mavx2 -mfma
-QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512cd -mfma
+QV_AVX2 = -mavx2 -mfma -mf16c
+QV_AVX512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512cd -mfma -mf16c
 QV_AVX512VBMI = $(QV_AVX512) -mavx512vbmi
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
 src/core/kernels/target_avx2.o src/core/kernels/code_avx2.o: CXXFLAGS += $(QV_AVX2)
@@ -79,8 +81,8 @@ endif
 
 $(OBJS): Makefile
 
-$(DATA_built): $(SQL_PIECES) Makefile
-	cat $(SQL_PIECES) > $@
+$(DATA_built): %--$(EXTVERSION).sql: $(wildcard sql/install/*) scripts/install-script Makefile
+	scripts/install-script $* $($*_PIECES) > $@
 
 -include $(OBJS:.o=.d)
 

@@ -42,7 +42,7 @@ SELECT vector_dims(array_to_vector(ARRAY[1,2], -1, false));
 -- arrays of other types have no cast, and the function takes none
 SELECT '{1,2}'::smallint[]::vector;
 CREATE FUNCTION smallint_to_vector(smallint[], integer, boolean) RETURNS vector
-    AS '$libdir/quantvec', 'quantvec_array_to_vector' LANGUAGE C IMMUTABLE STRICT;
+    AS '$libdir/quantvec', 'quantvec_vector_from_array' LANGUAGE C IMMUTABLE STRICT;
 SELECT smallint_to_vector('{1,2}', -1, false);
 \echo :LAST_ERROR_SQLSTATE
 DROP FUNCTION smallint_to_vector;

@@ -133,5 +133,5 @@ ALTER TABLE stored ALTER val SET STORAGE main;
 INSERT INTO stored VALUES (0, array_fill(0.5::real, ARRAY[16000])::vector);
 SELECT pg_column_size(val) < 8000 AS compressed, vector_dims(val), vector_norm(val) FROM stored WHERE id = 0;
 
-DROP TABLE v, m, received, received2, stored;
 DROP FUNCTION answer, receive;
+DROP TABLE v, m, received, received2, stored;

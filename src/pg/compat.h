@@ -12,6 +12,18 @@ extern "C" {
 }
 #endif
 
+// Raises an error; or notes it in `context` and goes on, if that asks for errors as values (version
+// 16: pg_input_is_valid, COPY's ON_ERROR).
+#if PG_VERSION_NUM >= 160000
+#define QV_ERROR_OR_NOTE(context, ...) errsave(context, __VA_ARGS__)
+#else
+#define QV_ERROR_OR_NOTE(context, ...) \
+    do {                               \
+        static_cast<void>(context);    \
+        ereport(ERROR, __VA_ARGS__);   \
+    } while (false)
+#endif
+
 namespace quantvec::pg {
 
 // Names a relation's file: what the model cache is keyed by.

@@ -84,6 +84,7 @@ extern "C" {
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplesort.h"
+#include "utils/varbit.h"
 #include "utils/wait_event.h"
 }
 

@@ -5,6 +5,7 @@
 #include "core/kernels/kernels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -43,7 +44,7 @@ class Placed {
   public:
     Placed(const std::vector<T>& values, std::size_t offset) : offset_(offset) {
         storage_.reserve(offset + values.size());
-        storage_.resize(offset);
+        for (std::size_t i = 0; i < offset; ++i) storage_.push_back(T());
         storage_.insert(storage_.end(), values.begin(), values.end());
     }
     T* data() { return storage_.data() + offset_; }
@@ -124,6 +125,11 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.inner_product != b.inner_product);
             CHECK(a.l1 != b.l1);
             CHECK(a.cosine_sums != b.cosine_sums);
+            CHECK(a.half_l2sqr != b.half_l2sqr);
+            CHECK(a.half_inner_product != b.half_inner_product);
+            CHECK(a.half_l1 != b.half_l1);
+            CHECK(a.half_cosine_sums != b.half_cosine_sums);
+            CHECK(a.half_to_float != b.half_to_float);
             CHECK(a.tile_scores != b.tile_scores);
             CHECK(a.pq_products != b.pq_products);
             CHECK(a.abs_max != b.abs_max);
@@ -205,6 +211,38 @@ TEST(KernelsFloatCarryInfinityAndNan) {
 
 // Small integers are exact; with Gaussian tables, m additions round.
 // Every number of rows up to two strips and more, each row at its own odd address.
+TEST(KernelsHalvesAreTheirFloats) {
+    Random random(19);
+    for (std::size_t n : Lengths()) {
+        std::vector<Half> a(n), b(n);
+        for (std::vector<Half>* halves : {&a, &b})
+            for (Half& x : *halves) do
+                    x = {static_cast<std::uint16_t>(random.Below(1 << 16))};
+                while (!std::isfinite(ToFloat(x)));
+        std::vector<float> fa(n), fb(n);
+        for (std::size_t i = 0; i < n; ++i) fa[i] = ToFloat(a[i]), fb[i] = ToFloat(b[i]);
+        const Placed<Half> pa(a, n % 3), pb(b, (n + 1) % 3);
+        for (const Kernels* k : Tables()) {
+            Where("%s, n = %zu", k->name, n);
+            Placed<Half> x = pa, y = pb;
+            std::vector<float> out(n);
+            k->half_to_float(x.data(), n, out.data());
+            CHECK(SameBits(out.data(), fa.data(), n));
+            const float sums[] = {k->half_l2sqr(x.data(), y.data(), n),
+                                  k->half_inner_product(x.data(), y.data(), n),
+                                  k->half_l1(x.data(), y.data(), n)};
+            const float expected[] = {k->l2sqr(fa.data(), fb.data(), n),
+                                      k->inner_product(fa.data(), fb.data(), n),
+                                      k->l1(fa.data(), fb.data(), n)};
+            CHECK(SameBits(sums, expected, 3));
+            float cosine[3], expected_cosine[3];
+            k->half_cosine_sums(x.data(), y.data(), n, cosine);
+            k->cosine_sums(fa.data(), fb.data(), n, expected_cosine);
+            CHECK(SameBits(cosine, expected_cosine, 3));
+        }
+    }
+}
+
 TEST(KernelsTileScores) {
     constexpr std::size_t kColumns = kernels::kTileColumns;
     for (const Kernels* table : Tables())

@@ -4,6 +4,9 @@
 // Each distance keeps 4 accumulators of Batch::size lanes (cosine_sums 2 for each of its 3 sums),
 // because one would wait for the latency of every addition. An element therefore passes through at
 // most n / (4 * lanes) + 8 roundings, which gives the error bounds of README.md.
+//
+// Element is float or Half. A half becomes a float without error where it is read, so that a
+// distance of halves is bit for bit that of the same numbers as floats.
 #pragma once
 
 #include "core/kernels/kernels.h"
@@ -13,11 +16,11 @@ namespace quantvec::kernels {
 namespace {
 
 // Sum over i of what step adds for (a[i], b[i]); step must add 0 for (0, 0).
-template <class Batch, class Step>
-float SumPairs(const float* a, const float* b, std::size_t n, Step step) {
+template <class Batch, class Element, class Step>
+float SumPairs(const Element* a, const Element* b, std::size_t n, Step step) {
     constexpr std::size_t kLanes = Batch::size;
     Batch sum0(0.0f), sum1(0.0f), sum2(0.0f), sum3(0.0f);
-    const auto load = [](const float* p) { return Batch::load_unaligned(p); };
+    const auto load = [](const Element* p) { return Load<Batch>(p); };
     std::size_t i = 0;
     for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
         sum0 = step(sum0, load(a + i), load(b + i));
@@ -30,29 +33,29 @@ float SumPairs(const float* a, const float* b, std::size_t n, Step step) {
     return Sum((sum0 + sum1) + (sum2 + sum3));
 }
 
-template <class Batch>
-float L2Sqr(const float* a, const float* b, std::size_t n) {
+template <class Batch, class Element>
+float L2Sqr(const Element* a, const Element* b, std::size_t n) {
     return SumPairs<Batch>(a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) {
         const Batch difference = x - y;
         return MulAdd(difference, difference, sum);
     });
 }
 
-template <class Batch>
-float InnerProduct(const float* a, const float* b, std::size_t n) {
+template <class Batch, class Element>
+float InnerProduct(const Element* a, const Element* b, std::size_t n) {
     return SumPairs<Batch>(a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) {
         return MulAdd(x, y, sum);
     });
 }
 
-template <class Batch>
-float L1(const float* a, const float* b, std::size_t n) {
+template <class Batch, class Element>
+float L1(const Element* a, const Element* b, std::size_t n) {
     return SumPairs<Batch>(
         a, b, n, [](const Batch& sum, const Batch& x, const Batch& y) { return sum + Abs(x - y); });
 }
 
-template <class Batch>
-void CosineSums(const float* a, const float* b, std::size_t n, float out[3]) {
+template <class Batch, class Element>
+void CosineSums(const Element* a, const Element* b, std::size_t n, float out[3]) {
     constexpr std::size_t kLanes = Batch::size;
     struct Sums {
         Batch ab = Batch(0.0f), aa = Batch(0.0f), bb = Batch(0.0f);
@@ -65,11 +68,10 @@ void CosineSums(const float* a, const float* b, std::size_t n, float out[3]) {
     Sums even, odd;
     std::size_t i = 0;
     for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-        even.Add(Batch::load_unaligned(a + i), Batch::load_unaligned(b + i));
-        odd.Add(Batch::load_unaligned(a + i + kLanes), Batch::load_unaligned(b + i + kLanes));
+        even.Add(Load<Batch>(a + i), Load<Batch>(b + i));
+        odd.Add(Load<Batch>(a + i + kLanes), Load<Batch>(b + i + kLanes));
     }
-    for (; i + kLanes <= n; i += kLanes)
-        even.Add(Batch::load_unaligned(a + i), Batch::load_unaligned(b + i));
+    for (; i + kLanes <= n; i += kLanes) even.Add(Load<Batch>(a + i), Load<Batch>(b + i));
     if (i < n) odd.Add(LoadTail<Batch>(a + i, n - i), LoadTail<Batch>(b + i, n - i));
     out[0] = Sum(even.ab + odd.ab);
     out[1] = Sum(even.aa + odd.aa);
@@ -134,6 +136,13 @@ void PqProducts(const float* x, const float* book, std::size_t width, std::size_
         for (std::size_t b = 0; b < kBatches; ++b)
             sum[b].store_unaligned(out + k + b * Batch::size);
     }
+}
+
+template <class Batch>
+void HalfToFloat(const Half* x, std::size_t n, float* out) {
+    std::size_t i = 0;
+    for (; i + Batch::size <= n; i += Batch::size) Load<Batch>(x + i).store_unaligned(out + i);
+    for (; i < n; ++i) out[i] = ToFloat(x[i]);
 }
 
 template <class Batch>

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/half.h"
+
 namespace quantvec::kernels {
 
 // One block of 32 rows to be bounded (see quant/README.md for the formula).
@@ -46,6 +48,13 @@ struct Kernels {
     float (*l1)(const float* a, const float* b, std::size_t n);             // sum |a-b|
     // out[0] = <a,b>, out[1] = <a,a>, out[2] = <b,b>, in one pass.
     void (*cosine_sums)(const float* a, const float* b, std::size_t n, float out[3]);
+    // The same of halves: bit for bit what the four above give for the same numbers as floats.
+    float (*half_l2sqr)(const Half* a, const Half* b, std::size_t n);
+    float (*half_inner_product)(const Half* a, const Half* b, std::size_t n);
+    float (*half_l1)(const Half* a, const Half* b, std::size_t n);
+    void (*half_cosine_sums)(const Half* a, const Half* b, std::size_t n, float out[3]);
+    // out[i] = x[i], which is exact.
+    void (*half_to_float)(const Half* x, std::size_t n, float* out);
     // n rows of dim floats against a tile of kTileColumns centroids that lie side by side, `tile`
     // [dim, kTileColumns], with norms[k] = ||centroid k||^2:
     // scores[kTileColumns * i + k] = norms[k] - 2 <rows[i], centroid k>, which orders the centroids

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/half.h"
+
 #if defined(__SSE2__) || defined(__aarch64__)
 #include <xsimd/xsimd.hpp>
 #endif
@@ -89,6 +91,36 @@ Batch LoadTail(const float* p, std::size_t count) {
     float padded[Batch::size] = {};
     for (std::size_t i = 0; i < count; ++i) padded[i] = p[i];
     return Batch::load_unaligned(padded);
+}
+
+// Batch::size elements at p as floats.
+template <class Batch>
+Batch Load(const float* p) {
+    return Batch::load_unaligned(p);
+}
+template <class Batch>
+Batch Load(const Half* p) {
+#ifdef __AVX512F__
+    if constexpr (Batch::size == 16)
+        return Batch(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#endif
+#ifdef __F16C__
+    if constexpr (Batch::size == 8)
+        return Batch(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#endif
+#ifdef __aarch64__
+    return Batch(
+        vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)))));
+#endif
+    float lanes[Batch::size];
+    for (std::size_t i = 0; i < Batch::size; ++i) lanes[i] = ToFloat(p[i]);
+    return Batch::load_unaligned(lanes);
+}
+template <class Batch>
+Batch LoadTail(const Half* p, std::size_t count) {
+    Half padded[Batch::size] = {};
+    __builtin_memcpy(padded, p, count * sizeof(Half));
+    return Load<Batch>(padded);
 }
 
 // Lane i of `then` where lane i of x is below lane i of y (which no NaN is), else of `otherwise`.

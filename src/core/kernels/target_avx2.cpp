@@ -1,4 +1,4 @@
-// The table "avx2": AVX2 and FMA.
+// The table "avx2": AVX2, FMA and F16C.
 #if defined(__x86_64__)
 
 #include "core/kernels/float_impl.h"

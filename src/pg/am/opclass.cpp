@@ -1,23 +1,48 @@
 // The operator classes: amvalidate, and what the class says of metric and values.
 #include "pg/am/opclass.h"
 
+#include "core/kernels/kernels.h"
 #include "pg/error.h"
-#include "pg/types/distance.h"
-#include "pg/types/vector.h"
+#include "pg/memory.h"
+#include "pg/types/dense.h"
 
 namespace quantvec::pg {
 
 namespace {
 
 ConstFloatSpan VectorValues(Datum datum) {
-    return Values(GetVector(datum));
+    return Values(GetDense<float>(datum));
 }
 
-const OpclassInfo kVectorL2 = {Metric::kL2, Element::kFloat, kMaxDim, VectorValues, L2Distance};
-const OpclassInfo kVectorIp = {Metric::kInnerProduct, Element::kFloat, kMaxDim, VectorValues,
-                               NegativeInnerProduct};
-const OpclassInfo kVectorCosine = {Metric::kCosine, Element::kFloat, kMaxDim, VectorValues,
-                                   CosineDistance};
+ConstFloatSpan HalfvecValues(Datum datum) {
+    const auto half = Values(GetDense<Half>(datum));
+    const FloatSpan values = NewSpan<float>(half.size());
+    kernels::Active().half_to_float(half.data(), half.size(), values.data());
+    return values;
+}
+
+constexpr Measure MeasureOf(Metric metric) {
+    switch (metric) {
+        case Metric::kL2:
+            return Measure::kL2;
+        case Metric::kInnerProduct:
+            return Measure::kNegativeInnerProduct;
+        case Metric::kCosine:
+            return Measure::kCosine;
+    }
+}
+
+// Distances are those of floats for every element: the same bits (pg/types/distance.h).
+template <Metric kMetric, Element kElement>
+constexpr OpclassInfo kInfo = {
+    kMetric,
+    kElement,
+    kElement == Element::kHalf ? kTypeName<Half> : kTypeName<float>,
+    kMaxDim,
+    kElement == Element::kHalf ? HalfvecValues : VectorValues,
+    MeasureOf(kMetric),
+    Distance<MeasureOf(kMetric), float>,
+};
 
 }  // namespace
 
@@ -84,12 +109,24 @@ bool AmValidate(Oid opclass) {
 
 }  // namespace quantvec::pg
 
+using namespace quantvec;
+using namespace quantvec::pg;
+
 QV_SQL_FUNCTION(quantvec_vector_l2_info) {
-    PG_RETURN_POINTER(&quantvec::pg::kVectorL2);
+    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kFloat>));
 }
 QV_SQL_FUNCTION(quantvec_vector_ip_info) {
-    PG_RETURN_POINTER(&quantvec::pg::kVectorIp);
+    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kFloat>));
 }
 QV_SQL_FUNCTION(quantvec_vector_cosine_info) {
-    PG_RETURN_POINTER(&quantvec::pg::kVectorCosine);
+    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kFloat>));
+}
+QV_SQL_FUNCTION(quantvec_halfvec_l2_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kHalf>));
+}
+QV_SQL_FUNCTION(quantvec_halfvec_ip_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kHalf>));
+}
+QV_SQL_FUNCTION(quantvec_halfvec_cosine_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kHalf>));
 }

@@ -4,6 +4,7 @@
 #include "core/metric.h"
 #include "core/view.h"
 #include "pg/pg.h"
+#include "pg/types/distance.h"
 
 namespace quantvec::pg {
 
@@ -11,15 +12,17 @@ inline constexpr int kStrategyDistance = 1;  // the ORDER BY operator
 inline constexpr int kProcInfo = 1;  // function(internal) returning internal: an OpclassInfo*
 
 // Element types, stored in the metapage: never renumber.
-enum class Element : std::uint8_t { kFloat = 1 };
+enum class Element : std::uint8_t { kFloat = 1, kHalf = 2 };
 
 struct OpclassInfo {
     Metric metric;
     Element element;
+    const char* type;  // its name in SQL
     int max_dim;
     // The value as floats in the current memory context (or where the datum lies).
     ConstFloatSpan (*values)(Datum datum);
     // As the operator gives it, bit for bit.
+    Measure measure;
     double (*distance)(ConstFloatSpan a, ConstFloatSpan b);
 };
 

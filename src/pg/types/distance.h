@@ -1,26 +1,29 @@
 // Exact distances, as the operators and the index's rerank both compute them: a row that comes from
 // the index has bit for bit the distance that its operator gives.
 //
-//     operator   function               formula
-//     <->        L2Distance             sqrt(sum (a-b)^2)
-//     <#>        NegativeInnerProduct   -sum a*b
-//     <=>        CosineDistance         1 - sum a*b / sqrt(sum a^2 * sum b^2)
-//     <+>        L1Distance             sum |a-b|
+//     operator   measure                 formula
+//     <->        kL2                     sqrt(sum (a-b)^2)
+//     <#>        kNegativeInnerProduct   -sum a*b
+//     <=>        kCosine                 1 - sum a*b / sqrt(sum a^2 * sum b^2)
+//     <+>        kL1                     sum |a-b|
 //
-// The sums are floats of the kernel table in use; what follows them is double, as in pgvector. Sums
-// beyond the float range give Infinity. REQUIRES everywhere: a.size() == b.size().
+// The sums are floats of the kernel table in use, for halves too (which are floats once they are
+// read, so that both element types give the same bits for the same numbers); what follows them is
+// double, as in pgvector. Sums beyond the float range give Infinity.
 #pragma once
 
-#include "core/view.h"
+#include <span>
+
+#include "core/half.h"
 
 namespace quantvec::pg {
 
-double L2Distance(ConstFloatSpan a, ConstFloatSpan b);
-double L2SqrDistance(ConstFloatSpan a, ConstFloatSpan b);
-double InnerProduct(ConstFloatSpan a, ConstFloatSpan b);
-double NegativeInnerProduct(ConstFloatSpan a, ConstFloatSpan b);
-// In [0, 2]; NaN if a or b is all zeros.
-double CosineDistance(ConstFloatSpan a, ConstFloatSpan b);
-double L1Distance(ConstFloatSpan a, ConstFloatSpan b);
+enum class Measure { kL2, kL2Sqr, kInnerProduct, kNegativeInnerProduct, kCosine, kL1, kSpherical };
+
+// kCosine: in [0, 2]; NaN if a or b is all zeros.
+// kSpherical: the angle of two unit vectors in units of pi.
+// REQUIRES: a.size() == b.size(). Element: float or Half.
+template <Measure kMeasure, class Element>
+double Distance(std::span<const Element> a, std::span<const Element> b);
 
 }  // namespace quantvec::pg

@@ -396,12 +396,11 @@ void Start(IndexScanDesc desc, Scan& scan, bool again) {
     const ScanKey key = desc->orderByData;
     scan.ordered = !(key->sk_flags & SK_ISNULL);
     if (scan.ordered) {
-        const ConstFloatSpan given = scan.opclass->values(key->sk_argument);
-        CheckDims(static_cast<int>(dim), static_cast<int>(given.size()));
         // A copy, since known_distance may outlive the executor's datum.
-        const FloatSpan own = NewSpan<float>(dim);
-        std::copy(given.begin(), given.end(), own.begin());
-        scan.query = own;
+        const Datum own = PointerGetDatum(PG_DETOAST_DATUM_COPY(key->sk_argument));
+        scan.query = scan.opclass->values(own);
+        CheckDims(static_cast<int>(dim), static_cast<int>(scan.query.size()), scan.opclass->type);
+        scan.query_bytes = BytesOf(own);
         scan.stored_query = StoredValueOf(key->sk_argument);
         const kernels::Kernels& k = kernels::Active();
         const auto norm_sqr =
@@ -529,9 +528,12 @@ void Return(Scan& scan, const Ranked& row, ItemPointer tid) {
     if ((n & (n - 1)) == 0) scan.key_at[__builtin_ctzll(n)] = scan.last_key;
     scan.returned.Push(scan.query_context) = *tid = row.tid;
     if (OidIsValid(row.toast_value))
-        known_distance = {
-            &scan,      scan.opclass->distance, {scan.reranker.toast.table_id, row.toast_value},
-            scan.query, scan.stored_query,      row.distance};
+        known_distance = {&scan,
+                          scan.opclass->measure,
+                          {scan.reranker.toast.table_id, row.toast_value},
+                          scan.query_bytes,
+                          scan.stored_query,
+                          row.distance};
 }
 
 // A row that came too late leaves after all others. false: there is none.

@@ -126,7 +126,8 @@ struct Scan {
     bool started;
 
     // the query
-    ConstFloatSpan query;  // as given, in query_context
+    ConstFloatSpan query;       // as given, in query_context
+    ConstByteSpan query_bytes;  // the same, as its type writes it
     StoredValue stored_query;
     double key_shift;  // of estimates and bounds (core/metric.h)
     double key_scale;  // inner product: by which the query was lengthened; else 1

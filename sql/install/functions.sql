@@ -1,39 +1,4 @@
--- The access method, its operator classes, and the functions that look inside.
-
-CREATE FUNCTION quantvec_handler(internal) RETURNS index_am_handler
-    AS 'MODULE_PATHNAME' LANGUAGE C;
-COMMENT ON FUNCTION quantvec_handler(internal) IS 'handler of the index access method quantvec';
-
-CREATE ACCESS METHOD quantvec TYPE INDEX HANDLER quantvec_handler;
-COMMENT ON ACCESS METHOD quantvec IS 'index of quantized vectors: scans codes, reranks with the exact vectors of the table';
-
-CREATE FUNCTION quantvec_vector_l2_info(internal) RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quantvec_vector_ip_info(internal) RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quantvec_vector_cosine_info(internal) RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION quantvec_vector_l2_info(internal) IS 'what vector_l2_ops is to the access method: element type, metric, distance';
-COMMENT ON FUNCTION quantvec_vector_ip_info(internal) IS 'what vector_ip_ops is to the access method: element type, metric, distance';
-COMMENT ON FUNCTION quantvec_vector_cosine_info(internal) IS 'what vector_cosine_ops is to the access method: element type, metric, distance';
-
-CREATE OPERATOR CLASS vector_l2_ops
-    DEFAULT FOR TYPE vector USING quantvec AS
-    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_l2_info(internal);
-COMMENT ON OPERATOR CLASS vector_l2_ops USING quantvec IS 'ORDER BY column <-> constant: L2 distance';
-
-CREATE OPERATOR CLASS vector_ip_ops
-    FOR TYPE vector USING quantvec AS
-    OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_ip_info(internal);
-COMMENT ON OPERATOR CLASS vector_ip_ops USING quantvec IS 'ORDER BY column <#> constant: negative inner product';
-
-CREATE OPERATOR CLASS vector_cosine_ops
-    FOR TYPE vector USING quantvec AS
-    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_cosine_info(internal);
-COMMENT ON OPERATOR CLASS vector_cosine_ops USING quantvec IS 'ORDER BY column <=> constant: cosine distance; vectors of length zero are not indexed';
+-- The functions that look inside.
 
 CREATE FUNCTION quantvec_index_info(
         index regclass,
