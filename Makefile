@@ -26,7 +26,7 @@ OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 # An install script is made of pieces from sql/install, in this order: NAME is NAME.sql, NAME:TYPE is the template
 # NAME.sql.in with the type in it.
 quantvec_PIECES = guard_quantvec type:vector dense:vector vector type:halfvec dense:halfvec halfvec \
-                  access_method classes:vector classes:halfvec functions
+                  type:sparsevec sparsevec bit access_method classes:vector classes:halfvec functions
 DATA_built = quantvec--$(EXTVERSION).sql
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))

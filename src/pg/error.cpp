@@ -11,13 +11,13 @@ void CheckDims(int a, int b, const char* type) {
                         errmsg("different %s dimensions %d and %d", type, a, b)));
 }
 
-void CheckDim(int dim, const char* type) {
+void CheckDim(int dim, const char* type, int most) {
     if (dim < 1)
         ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                         errmsg("%s must have at least 1 dimension", type)));
-    if (dim > kMaxDim)
+    if (dim > most)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-                        errmsg("%s cannot have more than %d dimensions", type, kMaxDim)));
+                        errmsg("%s cannot have more than %d dimensions", type, most)));
 }
 
 void CheckExpectedDim(int32 typmod, int dim) {

@@ -11,13 +11,16 @@ namespace quantvec::pg {
 // The most dimensions of a vector, as in pgvector: 16000 floats are 64 kB, and the count fits
 // int16.
 constexpr int kMaxDim = 16000;
+// Those of sparsevec, and the most elements of one that are not zero.
+constexpr int kMaxSparseDim = 1000000000;
+constexpr int kMaxEntries = 16000;
 
 // `type` is the SQL name of the type, as the message says it.
 
 // Two operands have the same number of dimensions.
 void CheckDims(int a, int b, const char* type = "vector");
-// A number of dimensions that a value can have: 1..kMaxDim.
-void CheckDim(int dim, const char* type = "vector");
+// A number of dimensions that a value can have: 1..most.
+void CheckDim(int dim, const char* type = "vector", int most = kMaxDim);
 // A value fits its column or cast: typmod is the expected number of dimensions, -1 for any.
 void CheckExpectedDim(int32 typmod, int dim);
 // An element is a finite number.

@@ -1,7 +1,8 @@
-// Text and messages of dense vectors: what is read, what is refused and why.
+// Text and messages of vectors: what is read, what is refused and why.
 #include "unit.h"
 
 #include "core/formats/dense.h"
+#include "core/formats/sparse.h"
 
 #include <charconv>
 #include <cmath>
@@ -185,5 +186,109 @@ TEST(FormatsMessage) {
     CHECK_EQ(formats::ReadElements<float>(nan, std::span(floats).first(1)).why, Why::kNan);
     const std::vector<std::uint8_t> half_infinite = {0x7C, 0};
     CHECK_EQ(formats::ReadElements<Half>(half_infinite, std::span(halves).first(1)).why,
+             Why::kInfinite);
+}
+
+TEST(FormatsSparseTextIsReadOrRefused) {
+    struct Case {
+        const char* text;
+        int dim;
+        std::vector<formats::Entry> entries;
+        Why why = Why::kNothing;
+        const char* number = "";
+    };
+    const Case cases[] = {
+        {"{1:1.5,3:3.5}/5", 5, {{0, 1.5f}, {2, 3.5f}}},
+        {" { 3 : 3.5 , 1 : -1 } / 5 ", 5, {{0, -1}, {2, 3.5f}}},
+        {"{}/3", 3, {}},
+        {"{ } / 3", 3, {}},
+        {"{1:0,2:-0,3:1}/3", 3, {{2, 1}}},
+        {"{+2:1}/+3", 3, {{1, 1}}},
+        // where the indices lie is looked at by CheckIndices
+        {"{0:1,9:1}/3", 3, {{-1, 1}, {8, 1}}},
+        {"{99999999999:1}/99999999999", 2147483647, {{2147483646, 1}}},
+        {"{-99999999999:1}/-99999999999", -2147483647, {{-2147483648, 1}}},
+        {"", 0, {}, Why::kNoStart},
+        {"[1]", 0, {}, Why::kNoStart},
+        {"{", 0, {}, Why::kSyntax},
+        {"{1", 0, {}, Why::kSyntax},
+        {"{1:", 0, {}, Why::kSyntax},
+        {"{1:1", 0, {{0, 1}}, Why::kSyntax},
+        {"{1:1,", 0, {{0, 1}}, Why::kSyntax},
+        {"{1:1,}/2", 0, {{0, 1}}, Why::kSyntax},
+        {"{1 2:1}/2", 0, {}, Why::kSyntax},
+        {"{x:1}/2", 0, {}, Why::kSyntax},
+        {"{1.5:1}/2", 0, {}, Why::kSyntax},
+        {"{1:1]/2", 0, {{0, 1}}, Why::kSyntax},
+        {"{1:1}", 0, {{0, 1}}, Why::kNoDim},
+        {"{}", 0, {}, Why::kNoDim},
+        {"{}/", 0, {}, Why::kSyntax},
+        {"{}/x", 0, {}, Why::kSyntax},
+        {"{}/3x", 3, {}, Why::kAfterDim},
+        {"{}/3/3", 3, {}, Why::kAfterDim},
+        {"{1:nan}/2", 0, {}, Why::kNan},
+        {"{1:-inf}/2", 0, {}, Why::kInfinite},
+        {"{1:4e38}/2", 0, {}, Why::kOutOfRange, "4e38"},
+        {"{1: 1e-50 }/2", 0, {}, Why::kOutOfRange, "1e-50"},
+    };
+    for (const Case& c : cases) {
+        Where("%s", c.text);
+        std::vector<formats::Entry> entries(formats::CountEntries(c.text));
+        const formats::SparseRead read = formats::ReadText(c.text, entries);
+        CHECK_EQ(read.refusal.why, c.why);
+        CHECK_EQ(read.refusal.number, std::string_view(c.number));
+        CHECK_EQ(read.dim, c.dim);
+        CHECK_EQ(read.entries, c.entries.size());
+        for (std::size_t i = 0; i < c.entries.size(); ++i) {
+            CHECK_EQ(entries[i].index, c.entries[i].index);
+            CHECK_EQ(Bits(entries[i].value), Bits(c.entries[i].value));
+        }
+    }
+}
+
+TEST(FormatsSparseIndices) {
+    struct Case {
+        std::vector<std::int32_t> indices;
+        int dim;
+        Why why = Why::kNothing;
+    };
+    const Case cases[] = {{{}, 1},
+                          {{0}, 1},
+                          {{0, 1, 4}, 5},
+                          {{0, 5}, 5, Why::kIndexOutOfBounds},
+                          {{-1}, 5, Why::kIndexOutOfBounds},
+                          {{2, 1}, 5, Why::kIndexDescends},
+                          {{1, 1}, 5, Why::kIndexTwice}};
+    for (const Case& c : cases) CHECK_EQ(formats::CheckIndices(c.indices, c.dim).why, c.why);
+}
+
+TEST(FormatsSparseMessage) {
+    const std::vector<std::uint8_t> message = {0,    0,    0, 5, 0,    0, 0, 2, 0xFF, 0xFF,
+                                               0xFF, 0xFE, 0, 0, 0,    1, 0, 0, 0,    4,
+                                               0x3F, 0xC0, 0, 0, 0xC0, 0, 0, 0};
+    const formats::SparseMessage head = formats::ReadSparseHead(message);
+    CHECK_EQ(head.dim, 5);
+    CHECK_EQ(head.nnz, 2);
+    CHECK_EQ(head.unused, -2);
+    std::vector<std::int32_t> indices(2);
+    std::vector<float> values(2);
+    CHECK_EQ(formats::ReadEntries(head.entries, 5, indices, values).why, Why::kNothing);
+    CHECK_EQ(indices[0], 1);
+    CHECK_EQ(indices[1], 4);
+    CHECK_EQ(values[0], 1.5f);
+    CHECK_EQ(values[1], -2.0f);
+    CHECK_EQ(formats::ReadEntries(head.entries, 4, indices, values).why, Why::kIndexOutOfBounds);
+    for (std::size_t size = 0; size < 12; ++size)
+        CHECK_EQ(formats::ReadSparseHead(ConstByteSpan(message).first(size)).refusal.why,
+                 Why::kShort);
+    for (std::size_t size = 0; size < 16; ++size)
+        CHECK_EQ(formats::ReadEntries(head.entries.first(size), 5, indices, values).why,
+                 Why::kShort);
+    std::vector<std::uint8_t> other = message;
+    other[20] = other[21] = 0;
+    CHECK_EQ(formats::ReadEntries(ConstByteSpan(other).subspan(12), 5, indices, values).why,
+             Why::kZeroEntry);
+    other[20] = 0x7F, other[21] = 0x80;
+    CHECK_EQ(formats::ReadEntries(ConstByteSpan(other).subspan(12), 5, indices, values).why,
              Why::kInfinite);
 }

@@ -130,6 +130,8 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.half_l1 != b.half_l1);
             CHECK(a.half_cosine_sums != b.half_cosine_sums);
             CHECK(a.half_to_float != b.half_to_float);
+            CHECK(a.hamming != b.hamming);
+            CHECK(a.bit_overlap != b.bit_overlap);
             CHECK(a.tile_scores != b.tile_scores);
             CHECK(a.pq_products != b.pq_products);
             CHECK(a.abs_max != b.abs_max);
@@ -239,6 +241,30 @@ TEST(KernelsHalvesAreTheirFloats) {
             k->half_cosine_sums(x.data(), y.data(), n, cosine);
             k->cosine_sums(fa.data(), fb.data(), n, expected_cosine);
             CHECK(SameBits(cosine, expected_cosine, 3));
+        }
+    }
+}
+
+TEST(KernelsCountBits) {
+    Random random(23);
+    for (std::size_t n : Lengths()) {
+        std::vector<std::uint8_t> a(n), b(n);
+        for (std::vector<std::uint8_t>* bytes : {&a, &b})
+            for (std::uint8_t& x : *bytes) x = static_cast<std::uint8_t>(random.Below(256));
+        std::uint64_t differ = 0, both = 0, either = 0;
+        for (std::size_t i = 0; i < 8 * n; ++i) {
+            const int x = a[i / 8] >> (i % 8) & 1, y = b[i / 8] >> (i % 8) & 1;
+            differ += x != y;
+            both += x && y;
+            either += x || y;
+        }
+        Placed<std::uint8_t> pa(a, n % 5), pb(b, (n + 3) % 5);
+        for (const Kernels* k : Tables()) {
+            Where("%s, n = %zu", k->name, n);
+            CHECK_EQ(k->hamming(pa.data(), pb.data(), n), differ);
+            const kernels::BitOverlap overlap = k->bit_overlap(pa.data(), pb.data(), n);
+            CHECK_EQ(overlap.both, both);
+            CHECK_EQ(overlap.either, either);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "core/formats/message.h"
 #include "core/formats/number.h"
 
 namespace quantvec::formats {
@@ -42,21 +43,10 @@ DenseRead ReadText(std::string_view text, std::span<Element> out) {
 template DenseRead ReadText(std::string_view, std::span<float>);
 template DenseRead ReadText(std::string_view, std::span<Half>);
 
-namespace {
-
-template <class Word>
-Word BigEndian(const std::uint8_t* at) {
-    Word word = 0;
-    for (std::size_t i = 0; i < sizeof(Word); ++i) word = static_cast<Word>(word << 8 | at[i]);
-    return word;
-}
-
-}  // namespace
-
 DenseMessage ReadHead(ConstByteSpan message) {
     if (message.size() < 4) return {.refusal = {Why::kShort}};
-    return {.dim = BigEndian<std::uint16_t>(message.data()),
-            .unused = BigEndian<std::uint16_t>(message.data() + 2),
+    return {.dim = ReadWord<std::uint16_t>(message.data()),
+            .unused = ReadWord<std::uint16_t>(message.data() + 2),
             .elements = message.subspan(4)};
 }
 
@@ -67,7 +57,7 @@ Refusal ReadElements(ConstByteSpan elements, std::span<Element> out) {
     std::size_t left = elements.size();
     for (Element& x : out) {
         if (left < sizeof(Word)) return {Why::kShort};
-        x = __builtin_bit_cast(Element, BigEndian<Word>(at));
+        x = __builtin_bit_cast(Element, ReadWord<Word>(at));
         if (const Why why = CheckFinite(ToFloat(x)); why != Why::kNothing) return {why};
         at += sizeof(Word);
         left -= sizeof(Word);

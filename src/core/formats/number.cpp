@@ -18,6 +18,7 @@ Why CheckFinite(float value) {
 template <class Element>
 NumberRead<Element> ReadNumber(const char* at, const char* end) {
     float value;
+    bool vanished = false;
     // from_chars gives the same float four times as fast (14 ns against 55) where a finite number
     // ends at a separator.
     auto [behind, error] = std::from_chars(at, end, value);
@@ -30,15 +31,16 @@ NumberRead<Element> ReadNumber(const char* at, const char* end) {
         errno = 0;
         value = std::strtof(at, &stop);
         behind = stop;
-        if (behind == at) return {{}, at, {Why::kSyntax}};
+        if (behind == at) return {{}, at, {Why::kSyntax}, false};
         // ERANGE is set for numbers too small as well: they become 0 or a subnormal.
         if (errno == ERANGE && std::isinf(value))
-            return {{}, behind, {Why::kOutOfRange, {at, behind}}};
+            return {{}, behind, {Why::kOutOfRange, {at, behind}}, false};
+        vanished = errno == ERANGE && value == 0;
     }
     const Element element = Nearest<Element>(value);
     if (std::isinf(ToFloat(element)) && !std::isinf(value))
-        return {{}, behind, {Why::kOutOfRange, {at, behind}}};
-    return {element, behind, {CheckFinite(value)}};
+        return {{}, behind, {Why::kOutOfRange, {at, behind}}, false};
+    return {element, behind, {CheckFinite(value)}, vanished};
 }
 
 template NumberRead<float> ReadNumber(const char*, const char*);

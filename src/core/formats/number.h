@@ -19,6 +19,7 @@ struct NumberRead {
     Element value;
     const char* behind;
     Refusal refusal;
+    bool vanished;  // not 0 in the text, but too small for a float
 };
 
 // The number at `at`, in a text that has a zero at `end`.

@@ -13,6 +13,8 @@ enum class Why {
     kNoStart,     // does not begin with its bracket
     kTrailing,    // something follows the closing bracket
     kOutOfRange,  // a number beyond the range of the element: Refusal::number
+    kNoDim,       // sparse: ends before the slash
+    kAfterDim,    // sparse: something follows the number of dimensions
     // messages
     kShort,      // ends before its last element
     kNotUnused,  // a field that is reserved is not 0: Refusal::given
@@ -21,6 +23,14 @@ enum class Why {
     kTooMany,  // more elements than the type takes
     kNan,
     kInfinite,
+    // sparse
+    kTooManyEntries,
+    kNegativeEntries,
+    kMoreEntriesThanDims,
+    kIndexOutOfBounds,
+    kIndexDescends,
+    kIndexTwice,
+    kZeroEntry,  // in a message
 };
 
 struct Refusal {

@@ -37,6 +37,11 @@ struct BlockScalars {
     float slack;         // relative error of this very arithmetic
 };
 
+// Bits that are set in both of two rows, and in at least one.
+struct BitOverlap {
+    std::uint64_t both, either;
+};
+
 inline constexpr std::size_t kTileColumns = 32;
 
 struct Kernels {
@@ -90,6 +95,9 @@ struct Kernels {
                                 std::size_t width, std::size_t ksub);
 
     // ---- search class, integer: exact on every table ----
+    // Bits that differ between two rows of bytes.
+    std::uint64_t (*hamming)(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes);
+    BitOverlap (*bit_overlap)(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes);
     // Rows of bytes against one query. Row r begins at codes + r * stride; hi and lo in [-64, 63];
     // n % 64 == 0 and at most 16384. For each row,
     // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]). The sum over i is exact, and is

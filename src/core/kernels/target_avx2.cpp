@@ -1,6 +1,7 @@
 // The table "avx2": AVX2, FMA and F16C.
 #if defined(__x86_64__)
 
+#include "core/kernels/bits_impl.h"
 #include "core/kernels/float_impl.h"
 #include "core/kernels/rotate_impl.h"
 #include "core/kernels/tables.h"

@@ -8,6 +8,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
+#include "core/kernels/bits_impl.h"
 #include "core/kernels/float_impl.h"
 #include "core/kernels/rotate_impl.h"
 #include "core/kernels/tables.h"

@@ -1,6 +1,7 @@
 // The table "neon": what every 64-bit ARM processor has.
 #if defined(__aarch64__)
 
+#include "core/kernels/bits_impl.h"
 #include "core/kernels/float_impl.h"
 #include "core/kernels/rotate_impl.h"
 #include "core/kernels/tables.h"

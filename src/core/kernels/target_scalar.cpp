@@ -1,4 +1,5 @@
 // The table "scalar": what every processor of the family runs. SSE2 on x86, plain C++ elsewhere.
+#include "core/kernels/bits_impl.h"
 #include "core/kernels/float_impl.h"
 #include "core/kernels/rotate_impl.h"
 #include "core/kernels/tables.h"

@@ -1,18 +1,19 @@
 // What every cast from an array asks of it.
 #pragma once
 
+#include "core/view.h"
 #include "pg/compat.h"
 
 namespace quantvec::pg {
 
 // The number of elements of an array of one dimension (or none) without nulls; else an error.
-inline int CheckedLength(ArrayType* array) {
-    if (ARR_NDIM(array) > 1)
-        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("array must be 1-D")));
-    if (ARR_HASNULL(array) && array_contains_nulls(array))
-        ereport(ERROR,
-                (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("array must not contain nulls")));
-    return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-}
+int CheckedLength(ArrayType* array);
+
+// The elements of integer[], real[], double precision[] or numeric[], to the nearest float. In the
+// current memory context, or where the array lies. REQUIRES: CheckedLength(array) was asked.
+ConstFloatSpan FloatsOf(ArrayType* array);
+
+// real[] of n zeros; *elements points at them.
+ArrayType* NewFloatArray(int n, float** elements);
 
 }  // namespace quantvec::pg

@@ -11,7 +11,7 @@ namespace {
 template <class Element>
 Datum In(FunctionCallInfo fcinfo) {
     const char* text = PG_GETARG_CSTRING(0);
-    const Source source = {kTypeName<Element>, text, kMaxDim, fcinfo->context};
+    const Source source = {kTypeName<Element>, text, kMaxDim, '[', fcinfo->context};
     auto* result = NewDense<Element>(static_cast<int>(formats::CountElements(text, kMaxDim)));
     const formats::DenseRead read = formats::ReadText(text, Values(result));
     if (read.refusal) {
@@ -79,19 +79,7 @@ Datum Send(FunctionCallInfo fcinfo) {
 
 template <class Element>
 Datum TypmodIn(FunctionCallInfo fcinfo) {
-    int n;
-    const int32* modifiers = ArrayGetIntegerTypmods(PG_GETARG_ARRAYTYPE_P(0), &n);
-    if (n != 1)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid type modifier")));
-    const int32 dim = modifiers[0];
-    if (dim < 1)
-        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                        errmsg("dimensions for type %s must be at least 1", kTypeName<Element>)));
-    if (dim > kMaxDim)
-        ereport(ERROR,
-                (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                 errmsg("dimensions for type %s cannot exceed %d", kTypeName<Element>, kMaxDim)));
-    PG_RETURN_INT32(dim);
+    PG_RETURN_INT32(DimOfTypmod(PG_GETARG_ARRAYTYPE_P(0), kTypeName<Element>, kMaxDim));
 }
 
 }  // namespace

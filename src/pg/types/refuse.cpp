@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "pg/compat.h"
+#include "pg/error.h"
 #include "pg/memory.h"
 
 namespace quantvec::pg {
@@ -38,9 +39,14 @@ void Refuse(const Refusal& refusal, const Source& source) {
         case Why::kSyntax:
             return RefuseSyntax(source, nullptr);
         case Why::kNoStart:
-            return RefuseSyntax(source, "Vector contents must start with \"[\".");
+            return RefuseSyntax(
+                source, psprintf("Vector contents must start with \"%c\".", source.opening));
         case Why::kTrailing:
             return RefuseSyntax(source, "Junk after closing right brace.");
+        case Why::kNoDim:
+            return RefuseSyntax(source, "Unexpected end of input.");
+        case Why::kAfterDim:
+            return RefuseSyntax(source, "Junk after closing.");
         case Why::kOutOfRange:
             QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
                                        errmsg("\"%s\" is out of range for type %s",
@@ -72,6 +78,37 @@ void Refuse(const Refusal& refusal, const Source& source) {
             QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_DATA_EXCEPTION),
                                        errmsg("infinite value not allowed in %s", type)));
             return;
+        case Why::kTooManyEntries:
+            QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                                       errmsg("%s cannot have more than %d non-zero elements", type,
+                                              kMaxEntries)));
+            return;
+        case Why::kNegativeEntries:
+            QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_DATA_EXCEPTION),
+                                       errmsg("%s cannot have negative number of elements", type)));
+            return;
+        case Why::kMoreEntriesThanDims:
+            QV_ERROR_OR_NOTE(context,
+                             (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                              errmsg("%s cannot have more elements than dimensions", type)));
+            return;
+        case Why::kIndexOutOfBounds:
+            QV_ERROR_OR_NOTE(
+                context, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("%s index out of bounds", type)));
+            return;
+        case Why::kIndexDescends:
+            QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_DATA_EXCEPTION),
+                                       errmsg("%s indices must be in ascending order", type)));
+            return;
+        case Why::kIndexTwice:
+            QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_DATA_EXCEPTION),
+                                       errmsg("%s indices must not contain duplicates", type)));
+            return;
+        case Why::kZeroEntry:
+            QV_ERROR_OR_NOTE(
+                context, (errcode(ERRCODE_DATA_EXCEPTION),
+                          errmsg("binary representation of %s cannot contain zero values", type)));
+            return;
     }
 }
 
@@ -80,6 +117,20 @@ bool FitsTypmod(int32 typmod, int dim, Node* context) {
     QV_ERROR_OR_NOTE(context, (errcode(ERRCODE_DATA_EXCEPTION),
                                errmsg("expected %d dimensions, not %d", typmod, dim)));
     return false;
+}
+
+int32 DimOfTypmod(ArrayType* modifiers, const char* type, int most) {
+    int n;
+    const int32* given = ArrayGetIntegerTypmods(modifiers, &n);
+    if (n != 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid type modifier")));
+    if (given[0] < 1)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("dimensions for type %s must be at least 1", type)));
+    if (given[0] > most)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("dimensions for type %s cannot exceed %d", type, most)));
+    return given[0];
 }
 
 }  // namespace quantvec::pg

@@ -11,7 +11,8 @@ namespace quantvec::pg {
 struct Source {
     const char* type;         // its name in SQL
     const char* text;         // nullptr: a message
-    int most;                 // elements that the type takes
+    int most;                 // dimensions that the type takes
+    char opening = '[';       // what its text begins with
     Node* context = nullptr;  // of the input function: may ask for the error as a value
 };
 
@@ -22,5 +23,8 @@ void Refuse(const formats::Refusal& refusal, const Source& source);
 // Whether the value fits its column or cast; if not, as Refuse. typmod: the expected number of
 // dimensions, -1 for any.
 bool FitsTypmod(int32 typmod, int dim, Node* context);
+
+// The n of TYPE(n), 1..most.
+int32 DimOfTypmod(ArrayType* modifiers, const char* type, int most);
 
 }  // namespace quantvec::pg

@@ -1,0 +1,39 @@
+// Distances of the server's own type `bit`, for SQL.
+#include "pg/types/bits.h"
+
+#include "core/kernels/kernels.h"
+
+namespace quantvec::pg {
+namespace {
+
+// Bits beyond the length are zeros: the server sees to it.
+template <class Compute>
+Datum DistanceOf(FunctionCallInfo fcinfo, Compute compute) {
+    const VarBit* a = PG_GETARG_VARBIT_P(0);
+    const VarBit* b = PG_GETARG_VARBIT_P(1);
+    if (VARBITLEN(a) != VARBITLEN(b))
+        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+                        errmsg("different bit lengths %u and %u", VARBITLEN(a), VARBITLEN(b))));
+    PG_RETURN_FLOAT8(compute(VARBITS(a), VARBITS(b), static_cast<Size>(VARBITBYTES(a))));
+}
+
+}  // namespace
+}  // namespace quantvec::pg
+
+using namespace quantvec::pg;
+using quantvec::kernels::Active;
+
+QV_SQL_FUNCTION(quantvec_hamming_distance) {
+    return DistanceOf(fcinfo, [](const bits8* a, const bits8* b, Size bytes) {
+        return static_cast<double>(Active().hamming(a, b, bytes));
+    });
+}
+
+// 1 if no bit is set in both, also if none is set at all.
+QV_SQL_FUNCTION(quantvec_jaccard_distance) {
+    return DistanceOf(fcinfo, [](const bits8* a, const bits8* b, Size bytes) {
+        const quantvec::kernels::BitOverlap overlap = Active().bit_overlap(a, b, bytes);
+        if (overlap.both == 0) return 1.0;
+        return 1 - static_cast<double>(overlap.both) / static_cast<double>(overlap.either);
+    });
+}
