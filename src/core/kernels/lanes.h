@@ -109,8 +109,9 @@ Batch Load(const Half* p) {
         return Batch(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #endif
 #ifdef __aarch64__
-    return Batch(
-        vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)))));
+    if constexpr (!__is_same(Batch, PlainBatch))
+        return Batch(vcvt_f32_f16(
+            vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const std::uint16_t*>(p)))));
 #endif
     float lanes[Batch::size];
     for (std::size_t i = 0; i < Batch::size; ++i) lanes[i] = ToFloat(p[i]);
