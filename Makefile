@@ -13,7 +13,7 @@
 #
 # ./quickstart test runs all of it in a private cluster.
 
-EXTENSION = quantvec
+EXTENSION = quantvec quantvec_pgvector
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" quantvec.control)
 MODULE_big = quantvec
 
@@ -27,7 +27,8 @@ OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 # NAME.sql.in with the type in it.
 quantvec_PIECES = guard_quantvec type:vector dense:vector vector type:halfvec dense:halfvec halfvec \
                   type:sparsevec sparsevec bit access_method classes:vector classes:halfvec functions
-DATA_built = quantvec--$(EXTVERSION).sql
+quantvec_pgvector_PIECES = guard_pgvector access_method classes:vector classes:halfvec functions
+DATA_built = $(EXTENSION:%=%--$(EXTVERSION).sql)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(CURDIR) --outputdir=$(or $(OUTPUTDIR),$(CURDIR)) --load-extension=quantvec

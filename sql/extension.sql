@@ -37,5 +37,21 @@ CREATE DOMAIN other.vector AS text;
 CREATE EXTENSION quantvec;
 SELECT '[1,2]'::vector(2);
 
+-- nor may a second type come after it, in whatever schema and whether or not pgvector is installed
+\set VERBOSITY terse
+CREATE EXTENSION vector;
+CREATE EXTENSION IF NOT EXISTS vector SCHEMA other;
+\echo :LAST_ERROR_SQLSTATE
+CREATE EXTENSION quantvec_pgvector CASCADE;
+\set VERBOSITY default
+CREATE EXTENSION IF NOT EXISTS quantvec;
+CREATE EXTENSION plpgsql;
+CREATE SCHEMA third;
+ALTER EXTENSION quantvec SET SCHEMA third;
+SELECT '[1,2]'::third.halfvec(2);
+CREATE EXTENSION vector;
+DROP EXTENSION quantvec;
+SELECT count(*) FROM pg_event_trigger;
+
 \c :before
 DROP DATABASE regress_quantvec_names;

@@ -31,6 +31,7 @@ extern "C" {
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "commands/event_trigger.h"
 #include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "common/pg_prng.h"

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_server new_followed_server create_helpers copy_vectors be_float
+our @EXPORT = qw(new_server new_followed_server pgvector_is_there create_helpers copy_vectors be_float
   points_settings hold_point wait_at_point let_go
   rows_by_index index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
   start_sql start_watched finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
@@ -34,16 +34,29 @@ my $by_sort = q{
     SET enable_indexscan = off;
 };
 
-# A server that is started, with the extension and create_helpers' functions.
+# A server that is started, with the extension and create_helpers' functions. `extensions => [...]` names others.
 sub new_server
 {
     my ($name, $settings, %init) = @_;
+    my $extensions = delete $init{extensions};
     my $node = PostgreSQL::Test::Cluster->new($name);
     $node->init(%init);
     $node->append_conf('postgresql.conf', "autovacuum = off\njit = off\n" . ($settings // ''));
     $node->start;
-    create_helpers($node);
+    create_helpers($node, $extensions ? @$extensions : ());
     return $node;
+}
+
+# Whether extension vector is pgvector, and can be created on the server that the tests run with.
+sub pgvector_is_there
+{
+    my $node = PostgreSQL::Test::Cluster->new('pgvector_is_there');
+    $node->init;
+    $node->start;
+    my $there = $node->safe_psql('postgres', q{
+        SELECT count(*) FROM pg_available_extensions WHERE name = 'vector' AND default_version !~ 'quantvec'});
+    $node->stop;
+    return $there;
 }
 
 # A server, and a standby that goes with it: every change of a page is compared there (wal_consistency_checking).
@@ -64,9 +77,9 @@ sub new_followed_server
 
 sub create_helpers
 {
-    my ($node) = @_;
+    my ($node, @extensions) = @_;
+    $node->safe_psql('postgres', "CREATE EXTENSION $_") for @extensions ? @extensions : 'quantvec';
     $node->safe_psql('postgres', q{
-        CREATE EXTENSION quantvec;
         -- One of eight centres plus half as much noise: a function of the row's number alone.
         -- Also in an index, which is built with pg_catalog as the search_path from version 17 on.
         CREATE FUNCTION test_vector(id bigint, dim integer) RETURNS vector

@@ -1,0 +1,231 @@
+# Extension quantvec_pgvector: the index on the types of pgvector itself, beside its own indexes. And both extensions
+# go through pg_dump and pg_upgrade. Skipped where pgvector is not installed.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Quantvec;
+use Test::More;
+
+plan skip_all => 'pgvector is not installed' unless pgvector_is_there();
+
+my $node = new_server('primary', '', extensions => [ 'vector', 'quantvec_pgvector' ]);
+
+# A database, and what comes of SQL in it: output and errors as one text.
+sub new_database
+{
+    my ($name, @sql) = @_;
+    $node->safe_psql('postgres', "CREATE DATABASE $name");
+    $node->safe_psql($name, $_) for @sql;
+    return;
+}
+
+sub answer
+{
+    my ($database, $sql) = @_;
+    my ($status, $out, $err) = $node->psql($database, "\\set VERBOSITY verbose\n$sql");
+    return $out . $err;
+}
+
+# The index orders rows by its own sums of floats, pgvector's operator adds in another order: the last bits differ, and
+# rows that are as near as those may change places. So: the same distances within 1e-6, all rows, and none before one
+# that is nearer by more. One check more: the indexes are sound.
+sub answers_are_right
+{
+    my ($server, $table, $dim, $name, $operator) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $operator //= '<->';
+    my $ask = qq{
+        SELECT array(SELECT t.v $operator test_vector(1000000 + q, $dim) FROM $table AS t
+                     ORDER BY t.v $operator test_vector(1000000 + q, $dim) LIMIT 10) FROM generate_series(1, 5) AS q};
+    my $all = qq{
+        SELECT count(*), count(DISTINCT id), max(before - d) < 1e-6 FROM
+            (SELECT id, d, lag(d) OVER (ORDER BY n) AS before FROM
+                (SELECT *, row_number() OVER () AS n FROM
+                    (SELECT id, v $operator test_vector(2000000, $dim) AS d FROM $table
+                     ORDER BY v $operator test_vector(2000000, $dim)) AS s) AS s) AS s};
+    my @by_index = $server->safe_psql('postgres', "SET quantvec.probes = 1000; SET quantvec.epsilon = 6;
+        SET enable_seqscan = off; SET enable_sort = off; $ask") =~ /[-\d.e]+/g;
+    my @exact = $server->safe_psql('postgres', "SET enable_indexscan = off; $ask") =~ /[-\d.e]+/g;
+    my @different = grep { abs($by_index[$_] - $exact[$_]) > 1e-6 } 0 .. $#exact;
+    ok(@exact == 50 && @by_index == 50 && !@different, "$name: the distances of exact search");
+    my $rows = $server->safe_psql('postgres', "SELECT count(*) FROM $table");
+    is($server->safe_psql('postgres', "SET quantvec.probes = 1000; SET quantvec.epsilon = 6; SET enable_seqscan = off;
+        SET enable_sort = on; $all"), "$rows|$rows|t", "$name: all rows, in order");
+    indexes_are_sound($server, $table, $name);
+    return;
+}
+
+# ---- an index of each kind on one column ----
+
+$node->safe_psql('postgres', q{
+    CREATE TABLE items (id bigint PRIMARY KEY, v vector(32), h halfvec(32));
+    INSERT INTO items SELECT i, test_vector(i, 32), test_vector(i, 32) FROM generate_series(1, 8000) AS i;
+    CREATE INDEX items_hnsw ON items USING hnsw (v vector_l2_ops)});
+$node->safe_psql('postgres', 'CREATE INDEX CONCURRENTLY items_v ON items USING quantvec (v) WITH (lists = 20)');
+$node->safe_psql('postgres', q{
+    CREATE INDEX items_cosine ON items USING quantvec (v vector_cosine_ops) WITH (lists = 20);
+    CREATE INDEX items_ip ON items USING quantvec (v vector_ip_ops) WITH (lists = 20, quantizer = sq8);
+    VACUUM ANALYZE items});
+
+# The planner may take either: by cost, so that each is taken when the other is away.
+sub plan_of
+{
+    my ($sql) = @_;
+    return $node->safe_psql('postgres', "SET enable_seqscan = off; EXPLAIN (COSTS OFF) $sql");
+}
+my $nearest = 'SELECT id FROM items ORDER BY v <-> test_vector(1000001, 32) LIMIT 10';
+like(plan_of($nearest), qr/Index Scan using items_(v|hnsw) on items/, 'an index on pgvector\'s type is used');
+my %indexes = (items_v => 'items_hnsw', items_hnsw => 'items_v');
+for my $index (sort keys %indexes)
+{
+    my $plan = $node->safe_psql('postgres', qq{
+        BEGIN; DROP INDEX $indexes{$index}; SET LOCAL enable_seqscan = off; EXPLAIN (COSTS OFF) $nearest; ROLLBACK});
+    like($plan, qr/Index Scan using $index /, "$index is used when it is alone");
+}
+
+# The index's answers beside exact ones, with the index of pgvector away.
+$node->safe_psql('postgres', 'DROP INDEX items_hnsw');
+answers_are_right($node, 'items', 32, "pgvector's vector, L2");
+answers_are_right($node, 'items', 32, "pgvector's vector, cosine", '<=>');
+answers_are_right($node, 'items', 32, "pgvector's vector, inner product", '<#>');
+
+$node->safe_psql('postgres', q{
+    CREATE TABLE halves AS SELECT id, h AS v FROM items;
+    CREATE INDEX halves_v ON halves USING quantvec (v) WITH (lists = 20);
+    CREATE INDEX halves_cosine ON halves USING quantvec (v halfvec_cosine_ops) WITH (lists = 20, bits = 1)});
+for my $operator ('<->', '<=>')
+{
+    my $ask = qq{SELECT array(SELECT v $operator test_vector(1000000 + q, 32)::halfvec FROM halves
+                              ORDER BY v $operator test_vector(1000000 + q, 32)::halfvec LIMIT 10) FROM generate_series(1, 5) AS q};
+    my $by_index = $node->safe_psql('postgres', "SET quantvec.probes = 1000; SET quantvec.epsilon = 6; SET enable_seqscan = off; SET enable_sort = off; $ask");
+    is($by_index, $node->safe_psql('postgres', "SET enable_indexscan = off; $ask"), "pgvector's halfvec, $operator: index answers are exact");
+}
+
+# Rows that come and go, VACUUM, vectors out of line, prepared statements.
+$node->safe_psql('postgres', q{
+    INSERT INTO items SELECT i, test_vector(i, 32) FROM generate_series(8001, 9000) AS i;
+    DELETE FROM items WHERE id % 5 = 0;
+    VACUUM items;
+    UPDATE items SET v = test_vector(id + 100000, 32) WHERE id % 7 = 0});
+answers_are_right($node, 'items', 32, 'after changes');
+$node->safe_psql('postgres', q{
+    CREATE TABLE wide (id bigint, v vector(700));
+    ALTER TABLE wide ALTER v SET STORAGE EXTERNAL;
+    INSERT INTO wide SELECT i, test_vector(i, 700) FROM generate_series(1, 500) AS i;
+    CREATE INDEX wide_v ON wide USING quantvec (v) WITH (lists = 4)});
+answers_are_right($node, 'wide', 700, 'out of line');
+is($node->safe_psql('postgres', q{
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off;
+    PREPARE near (vector) AS SELECT id FROM wide ORDER BY v <-> $1 LIMIT 1;
+    EXECUTE near (test_vector(7, 700));
+    EXECUTE near (test_vector(301, 700))}), "7\n301", 'prepared');
+
+# ---- one backend, two libraries: whoever is loaded first, both work, and no setting of one is the other's ----
+
+my $both = q{
+    SET enable_seqscan = off;
+    SELECT '[1,2]'::vector <-> '[1,4]'::vector, '[1,2]'::halfvec + '[1,1]'::halfvec, l2_normalize('[3,4]'::vector);
+    SHOW hnsw.ef_search;
+    SHOW quantvec.probes;
+    SELECT id FROM wide ORDER BY v <-> test_vector(7, 700) LIMIT 1};
+my $expected = "2|[2,3]|[0.6,0.8]\n40\n0\n7";
+is($node->safe_psql('postgres', "LOAD '\$libdir/vector'; LOAD '\$libdir/quantvec'; $both"), $expected, 'pgvector loaded first');
+is($node->safe_psql('postgres', "LOAD '\$libdir/quantvec'; LOAD '\$libdir/vector'; $both"), $expected, 'quantvec loaded first');
+
+# ---- one type vector, one access method ----
+
+my %refused = (
+    'quantvec beside pgvector' => [ [ 'CREATE EXTENSION vector' ], 'CREATE EXTENSION quantvec',
+        qr/42710.*It is type public.vector of extension vector.*HINT:.*CREATE EXTENSION quantvec_pgvector/s ],
+    'quantvec beside pgvector in another schema' => [ [ 'CREATE SCHEMA x', 'CREATE EXTENSION vector SCHEMA x' ], 'CREATE EXTENSION quantvec',
+        qr/42710.*It is type x.vector of extension vector.*HINT:.*CREATE EXTENSION quantvec_pgvector/s ],
+    'quantvec beside quantvec_pgvector' => [ [ 'CREATE EXTENSION quantvec_pgvector CASCADE' ], 'CREATE EXTENSION quantvec',
+        qr/42710.*HINT: *Extension quantvec_pgvector is there already/s ],
+    'pgvector beside quantvec' => [ [ 'CREATE EXTENSION quantvec' ], 'CREATE EXTENSION IF NOT EXISTS vector',
+        qr/42710: extension "vector" cannot be created beside quantvec.*HINT:.*do without CREATE EXTENSION vector/s ],
+    'pgvector beside quantvec in another schema' => [ [ 'CREATE EXTENSION quantvec', 'CREATE SCHEMA x' ], 'CREATE EXTENSION vector SCHEMA x',
+        qr/42710: extension "vector" cannot be created beside quantvec/ ],
+    'quantvec_pgvector beside quantvec' => [ [ 'CREATE EXTENSION quantvec' ], 'CREATE EXTENSION quantvec_pgvector CASCADE',
+        qr/42710: extension "quantvec_pgvector" cannot be created beside quantvec.*HINT:.*whole by itself/s ],
+    # There is no old pgvector at hand: the catalog is told that this is one.
+    'quantvec_pgvector with an old pgvector' => [ [ 'CREATE EXTENSION vector', q{UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector'} ],
+        'CREATE EXTENSION quantvec_pgvector', qr/0A000: quantvec_pgvector needs pgvector 0.7 or newer, not 0.6.2.*HINT:.*ALTER EXTENSION vector UPDATE/s ],
+);
+my $number = 0;
+for my $name (sort keys %refused)
+{
+    my ($before, $sql, $message) = @{ $refused{$name} };
+    my $database = 'refused' . ++$number;
+    new_database($database, @$before);
+    my $answer = answer($database, $sql);
+    like($answer, $message, "$name is refused");
+    my @errors = $answer =~ /ERROR:/g;
+    is(scalar @errors, 1, "$name: one error");
+}
+for my $version ('0.7.0', '0.10.1', '1.0')
+{
+    new_database('good' . ++$number, 'CREATE EXTENSION vector', "UPDATE pg_extension SET extversion = '$version'",
+        'CREATE EXTENSION quantvec_pgvector');
+    pass("quantvec_pgvector takes pgvector $version");
+}
+# Once quantvec is gone, pgvector may come.
+new_database('swapped', 'CREATE EXTENSION quantvec', 'DROP EXTENSION quantvec', 'CREATE EXTENSION quantvec_pgvector CASCADE');
+is(answer('swapped', q{SELECT '[1,2]'::vector}), '[1,2]', 'pgvector after quantvec');
+
+# ---- pgvector in a schema of its own ----
+
+new_database('elsewhere', 'CREATE SCHEMA ext', 'CREATE EXTENSION vector SCHEMA ext', 'CREATE EXTENSION quantvec_pgvector SCHEMA ext',
+    'CREATE TABLE t (v ext.vector(3))', q{INSERT INTO t SELECT ARRAY[i, i, i]::real[] FROM generate_series(1, 100) AS i},
+    'CREATE INDEX t_v ON t USING quantvec (v)', 'CREATE INDEX t_cosine ON t USING quantvec (v ext.vector_cosine_ops)');
+is(answer('elsewhere', q{SET enable_seqscan = off; SELECT v FROM t ORDER BY v OPERATOR(ext.<->) '[7,7,7]' LIMIT 1}), '[7,7,7]', 'another schema');
+
+# ---- what holds it, and how it goes ----
+
+like(answer('elsewhere', 'DROP EXTENSION vector'), qr/extension quantvec_pgvector depends on extension vector/, 'pgvector is held');
+like(answer('elsewhere', 'DROP EXTENSION quantvec_pgvector'), qr/index t_v depends on operator class ext.vector_l2_ops for access method quantvec/,
+    'an index holds it');
+$node->safe_psql('elsewhere', 'DROP EXTENSION quantvec_pgvector CASCADE');
+is(answer('elsewhere', 'SELECT count(*) FROM t'), '100', 'the table stays');
+
+# ---- dump and restore, and pg_upgrade: both extensions, indexes, answers ----
+
+new_database('own', 'CREATE EXTENSION quantvec', 'CREATE TABLE t (id int, v vector(3), h halfvec(3), s sparsevec(9))',
+    q{INSERT INTO t SELECT i, ARRAY[i, i, 1]::real[], ARRAY[i, i, 1]::real[], ('{1:' || i || '}/9')::sparsevec FROM generate_series(1, 100) AS i},
+    'CREATE INDEX t_v ON t USING quantvec (v vector_cosine_ops) WITH (quantizer = sq8)', 'CREATE INDEX t_h ON t USING quantvec (h)');
+my %asked = (
+    postgres => "SET enable_seqscan = off; $nearest; SELECT count(*) FROM items",
+    own => q{SET enable_seqscan = off; SELECT id, s FROM t ORDER BY h <-> '[40,41,1]' LIMIT 3; SELECT id FROM t ORDER BY v <=> '[1,1,1]' LIMIT 1});
+my %before = map { $_ => $node->safe_psql($_, $asked{$_}) } keys %asked;
+my $folder = PostgreSQL::Test::Utils::tempdir();
+for my $database (sort keys %asked)
+{
+    $node->command_ok([ 'pg_dump', '-Fc', '-f', "$folder/$database.dump", '-d', $node->connstr($database) ], "pg_dump of $database");
+    $node->safe_psql('postgres', "CREATE DATABASE restored_$database TEMPLATE template0");
+    $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr("restored_$database"), "$folder/$database.dump" ], "pg_restore of $database");
+    is($node->safe_psql("restored_$database", $asked{$database}), $before{$database}, "$database restored: the same answers");
+}
+is($node->safe_psql('restored_own', q{SELECT count(*) FROM pg_event_trigger WHERE evtname = 'quantvec_keep_alone'}), '1', 'restored once');
+
+my $upgraded = PostgreSQL::Test::Cluster->new('upgraded');
+$upgraded->init;
+$upgraded->append_conf('postgresql.conf', "autovacuum = off\njit = off\n");
+$node->stop;
+my $bin = $node->config_data('--bindir');
+command_ok([ 'pg_upgrade', '--no-sync', '-d', $node->data_dir, '-D', $upgraded->data_dir, '-b', $bin, '-B', $bin,
+        '-s', $node->host, '-p', $node->port, '-P', $upgraded->port ], 'pg_upgrade');
+$upgraded->start;
+for my $database (sort keys %asked)
+{
+    is($upgraded->safe_psql($database, $asked{$database}), $before{$database}, "$database upgraded: the same answers");
+}
+answers_are_right($upgraded, 'items', 32, 'upgraded');
+like(($upgraded->psql('own', 'CREATE SCHEMA y; CREATE EXTENSION vector SCHEMA y'))[2], qr/cannot be created beside quantvec/, 'upgraded: one type vector');
+
+all_indexes_are_sound($upgraded);
+log_is_clean($node, $upgraded);
+done_testing();
