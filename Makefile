@@ -2,6 +2,7 @@
 #
 #   make                  the shared library and the install script
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
+#   sudo make install-as-vector   besides, an extension named vector in pgvector's place (docs/migrating.md)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
 #   make points           the library with points where tests stop or hold it, into build/points
 #   make rules            the rules that are scripts: layers, ODR, headers, first messages, test pairs, walks, files
@@ -25,9 +26,11 @@ OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 
 # An install script is made of pieces from sql/install, in this order: NAME is NAME.sql, NAME:TYPE is the template
 # NAME.sql.in with the type in it.
-quantvec_PIECES = guard_quantvec type:vector dense:vector vector type:halfvec dense:halfvec halfvec \
-                  type:sparsevec sparsevec bit access_method classes:vector classes:halfvec functions
-quantvec_pgvector_PIECES = guard_pgvector access_method classes:vector classes:halfvec functions
+TYPES = type:vector dense:vector vector type:halfvec dense:halfvec halfvec type:sparsevec sparsevec bit
+METHOD = access_method classes:vector classes:halfvec classes_without_codes functions
+quantvec_PIECES = guard_quantvec $(TYPES) $(METHOD)
+quantvec_pgvector_PIECES = guard_pgvector $(METHOD)
+vector_PIECES = guard_vector $(TYPES) $(METHOD) aliases
 DATA_built = $(EXTENSION:%=%--$(EXTVERSION).sql)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -46,7 +49,7 @@ PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CXXFLAGS = $(QV_STD) $(QV_WARN) $(QV_FLOAT) -O3 -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP
 # PGXS links with the C compiler.
 SHLIB_LINK = -lstdc++ -lm -Wl,--version-script=$(CURDIR)/src/quantvec.map
-EXTRA_CLEAN = $(OBJS:.o=.d) build results regression.diffs regression.out tmp_check output_iso log
+EXTRA_CLEAN = $(OBJS:.o=.d) src/as_vector/settings.o src/as_vector/settings.d build results regression.diffs regression.out tmp_check output_iso log
 
 # JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
 override with_llvm = no
@@ -80,10 +83,29 @@ build/bench/src/core/kernels/%_avx512.o: TARGET_FLAGS = $(QV_AVX512)
 build/bench/src/core/kernels/%_avx512vbmi.o: TARGET_FLAGS = $(QV_AVX512VBMI)
 endif
 
-$(OBJS): Makefile
+$(OBJS) src/as_vector/settings.o: Makefile
 
 $(DATA_built): %--$(EXTVERSION).sql: $(wildcard sql/install/*) scripts/install-script Makefile
 	scripts/install-script $* $($*_PIECES) > $@
+
+# ---- an extension named vector, for where pgvector is not (docs/migrating.md) ----
+AS_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" sql/install/vector.control)
+
+build/as_vector/vector--$(AS_VERSION).sql: $(wildcard sql/install/*) scripts/install-script Makefile
+	@mkdir -p $(@D)
+	scripts/install-script vector $(vector_PIECES) > $@
+build/as_vector/quantvec_as_vector.so: src/as_vector/settings.o
+	@mkdir -p $(@D)
+	$(CXX) -shared -o $@ $< $(SHLIB_LINK)
+-include src/as_vector/settings.d
+
+.PHONY: as-vector install-as-vector
+as-vector: all build/as_vector/vector--$(AS_VERSION).sql build/as_vector/quantvec_as_vector.so
+install-as-vector: as-vector
+	scripts/pgvector-is-not-in '$(DESTDIR)$(datadir)/extension'
+	$(MAKE) install
+	$(INSTALL_SHLIB) build/as_vector/quantvec_as_vector.so '$(DESTDIR)$(pkglibdir)/'
+	$(INSTALL_DATA) sql/install/vector.control build/as_vector/vector--$(AS_VERSION).sql '$(DESTDIR)$(datadir)/extension/'
 
 -include $(OBJS:.o=.d)
 

@@ -190,7 +190,7 @@ tap_test() { # NAME
     as_server mkdir -p "$folder/tmp_check/log"
     as_server env -C "$work/tree" TMPDIR="$work" TESTDIR="$folder" TESTDATADIR="$folder/tmp_check" \
         TESTLOGDIR="$folder/tmp_check/log" TEMP_CONFIG="$work/server.conf" PATH="$bin:$PATH" \
-        QUANTVEC_POINTS="$work/points.conf" \
+        QUANTVEC_POINTS="$work/points.conf" QUANTVEC_AS_VECTOR="$work/as_vector.conf" \
         PG_REGRESS="$pgxs/test/regress/pg_regress" \
         timeout -k 30 "${tap_seconds:-900}" prove --verbose -I "$pgxs/test/perl" "test/t/$1.pl" && rm -rf "$folder" && return
     tail -n 20 "$folder/tmp_check/log/regress_log_$1"
@@ -206,6 +206,13 @@ install_points() {
     sed "s|$work/install|$work/points|" "$work/server.conf" >"$work/points.conf"
 }
 
+# What install_privately has made once more, with extension vector in pgvector's place, in $work/as_vector.
+install_as_vector() {
+    cp -r "$work/install" "$work/as_vector"
+    make -C "$root" -j"$(nproc)" install-as-vector DESTDIR="$work/as_vector"
+    sed "s|$work/install|$work/as_vector|" "$work/server.conf" >"$work/as_vector.conf"
+}
+
 # Server, compiler, headers and processor, in one line.
 about() {
     local config xsimd assertions=
@@ -215,11 +222,11 @@ about() {
     echo "$("$PG_CONFIG" --version | sed 's/ (.*//')$assertions, g++ $(g++ -dumpfullversion), xsimd ${xsimd:-none}, $(uname -m)"
 }
 
-# Whether one of the TAP tests stops or holds a server at points.
-points_are_wanted() {
+# Whether one of the TAP tests says this word: it names the library or the install that the test wants.
+is_wanted() { # WORD
     local name
     for name in "${tap[@]}"; do
-        ! grep -q points_settings "$root/test/t/$name.pl" || return 0
+        ! grep -q "$1" "$root/test/t/$name.pl" || return 0
     done
     return 1
 }
@@ -260,8 +267,11 @@ run_on_a_server() {
     if $runnable; then
         run_step 'make install' one_check install_privately || runnable=false
     fi
-    if $runnable && points_are_wanted; then
+    if $runnable && is_wanted points_settings; then
         run_step 'make points' one_check install_points || runnable=false
+    fi
+    if $runnable && is_wanted as_vector_settings; then
+        run_step 'make install-as-vector' one_check install_as_vector || runnable=false
     fi
     if ! $runnable; then
         [ ${#regress[@]} = 0 ] || report 'SQL regression' 0 0 0 ${#regress[@]}

@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_server new_followed_server pgvector_is_there create_helpers copy_vectors be_float
-  points_settings hold_point wait_at_point let_go
+  points_settings as_vector_settings hold_point wait_at_point let_go
   rows_by_index index_answers exact_answers answers_are_exact indexes_are_sound all_indexes_are_sound
   start_sql start_watched finish_sql start_pgbench finish_run stop_run sqlstate log_is_clean
   crc32c write_file);
@@ -135,6 +135,13 @@ sub points_settings
     return -e $file ? slurp_file($file) : '';
 }
 
+# The settings that make a server find extension vector of `make install-as-vector`; nothing if there is none.
+sub as_vector_settings
+{
+    my $file = $ENV{QUANTVEC_AS_VECTOR} // '';
+    return -e $file ? slurp_file($file) : '';
+}
+
 # Holds whoever pauses at a point, until let_go. Returns a session.
 sub hold_point
 {
@@ -221,6 +228,10 @@ sub answers_are_exact
     return $answers;
 }
 
+# The access methods that are quantvec by whatever name.
+my $methods = q{SELECT oid FROM pg_am WHERE amname = 'quantvec' OR amname IN ('hnsw', 'ivfflat')
+    AND EXISTS (SELECT FROM pg_extension WHERE extname = 'vector' AND extversion ~ 'quantvec')};
+
 # One check: quantvec_check passes for every valid quantvec index of the table, each row compared.
 sub indexes_are_sound
 {
@@ -228,8 +239,8 @@ sub indexes_are_sound
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my ($status, $out, $err) = $node->psql('postgres', qq{
         SELECT count(*) > 0, bool_and(table_rows_checked IS NOT NULL)
-        FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
-        WHERE indrelid = '$table'::regclass AND indisvalid AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
+        FROM (SELECT indexrelid FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid
+              WHERE indrelid = '$table'::regclass AND indisvalid AND relam IN ($methods) OFFSET 0) AS i, quantvec_check(indexrelid, true)});
     is("$out$err", 't|t', "$name: indexes are sound");
     return;
 }
@@ -241,10 +252,11 @@ sub all_indexes_are_sound
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     for my $node (@nodes)
     {
-        my ($status, $out, $err) = $node->psql('postgres', q{
+        my ($status, $out, $err) = $node->psql('postgres', qq{
             SELECT count(*), count(table_rows_checked)
-            FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid, quantvec_check(indexrelid, true)
-            WHERE indisvalid AND relkind = 'i' AND relpersistence <> 't' AND relam = (SELECT oid FROM pg_am WHERE amname = 'quantvec')});
+            FROM (SELECT indexrelid FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid
+                  WHERE indisvalid AND relkind = 'i' AND relpersistence <> 't' AND relam IN ($methods) OFFSET 0) AS i,
+                 quantvec_check(indexrelid, true)});
         like("$out$err", qr/^(\d+)\|\1$/, 'all indexes of ' . $node->name . ' are sound');
         note "indexes|checked: $out";
     }

@@ -6,6 +6,9 @@
 
 namespace quantvec::pg {
 
+// handler.cpp: all of them, as the server wants them.
+IndexAmRoutine* NewRoutine();
+
 // build/build.cpp
 IndexBuildResult* AmBuild(Relation heap, Relation index, IndexInfo* info);
 void AmBuildEmpty(Relation index);

@@ -18,10 +18,7 @@ bool AmProperty(Oid, int column, IndexAMProperty property, const char*, bool* re
 
 }  // namespace
 
-}  // namespace quantvec::pg
-
-QV_SQL_FUNCTION(quantvec_handler) {
-    using namespace quantvec::pg;
+IndexAmRoutine* NewRoutine() {
     IndexAmRoutine* am = makeNode(IndexAmRoutine);
     am->amstrategies = kStrategyDistance;
     am->amsupport = kProcInfo;
@@ -48,5 +45,11 @@ QV_SQL_FUNCTION(quantvec_handler) {
     am->amendscan = AmEndScan;
     // Left out: index-only scans (codes are lossy), bitmaps and mark/restore (they have no order),
     // backward and parallel scans.
-    PG_RETURN_POINTER(am);
+    return am;
+}
+
+}  // namespace quantvec::pg
+
+QV_SQL_FUNCTION(quantvec_handler) {
+    PG_RETURN_POINTER(quantvec::pg::NewRoutine());
 }

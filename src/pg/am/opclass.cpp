@@ -35,6 +35,7 @@ constexpr Measure MeasureOf(Metric metric) {
 // Distances are those of floats for every element: the same bits (pg/types/distance.h).
 template <Metric kMetric, Element kElement>
 constexpr OpclassInfo kInfo = {
+    nullptr,
     kMetric,
     kElement,
     kElement == Element::kHalf ? kTypeName<Half> : kTypeName<float>,
@@ -44,11 +45,40 @@ constexpr OpclassInfo kInfo = {
     Distance<MeasureOf(kMetric), float>,
 };
 
+constexpr OpclassInfo Refused(const char* instead) {
+    OpclassInfo info = {};
+    info.refused = instead;
+    return info;
+}
+constexpr OpclassInfo kNoL1 =
+    Refused("Build an index for <->, and rank its nearest rows again by <+>.");
+constexpr OpclassInfo kNoBits = Refused(
+    "Index the vectors themselves: WITH (bits = 1) keeps one bit a dimension, and rows are "
+    "ranked by their exact distance.");
+constexpr OpclassInfo kNoSparse =
+    Refused("Up to 16000 dimensions, index a cast: ((column::vector(n)) vector_l2_ops).");
+
 }  // namespace
 
 const OpclassInfo& OpclassOf(Relation index) {
     FmgrInfo* info = index_getprocinfo(index, 1, kProcInfo);
     return *reinterpret_cast<const OpclassInfo*>(DatumGetPointer(FunctionCall1(info, Datum{0})));
+}
+
+void CheckBuildable(Relation index) {
+    const OpclassInfo& info = OpclassOf(index);
+    if (!info.refused) return;
+    bool isnull = false;
+    const Datum classes =
+        SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indclass, &isnull);
+    const Oid opclass = reinterpret_cast<oidvector*>(DatumGetPointer(classes))->values[0];
+    HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
+    if (!HeapTupleIsValid(tuple)) elog(ERROR, "cache lookup failed for operator class %u", opclass);
+    char* name = pstrdup(NameStr(reinterpret_cast<Form_pg_opclass>(GETSTRUCT(tuple))->opcname));
+    ReleaseSysCache(tuple);
+    ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                    errmsg("quantvec has no index for operator class \"%s\"", name),
+                    errhint("%s", info.refused)));
 }
 
 bool AmValidate(Oid opclass) {
@@ -129,4 +159,15 @@ QV_SQL_FUNCTION(quantvec_halfvec_ip_info) {
 }
 QV_SQL_FUNCTION(quantvec_halfvec_cosine_info) {
     PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kHalf>));
+}
+
+// Classes that pgvector has, and for which there are no codes yet.
+QV_SQL_FUNCTION(quantvec_no_l1_info) {
+    PG_RETURN_POINTER(&kNoL1);
+}
+QV_SQL_FUNCTION(quantvec_no_bit_info) {
+    PG_RETURN_POINTER(&kNoBits);
+}
+QV_SQL_FUNCTION(quantvec_no_sparsevec_info) {
+    PG_RETURN_POINTER(&kNoSparse);
 }

@@ -15,6 +15,7 @@ inline constexpr int kProcInfo = 1;  // function(internal) returning internal: a
 enum class Element : std::uint8_t { kFloat = 1, kHalf = 2 };
 
 struct OpclassInfo {
+    const char* refused;  // nullptr, or why not and what instead: no codes fit the class
     Metric metric;
     Element element;
     const char* type;  // its name in SQL
@@ -27,6 +28,9 @@ struct OpclassInfo {
 };
 
 const OpclassInfo& OpclassOf(Relation index);
+
+// Raises an error if no index can be built with its class.
+void CheckBuildable(Relation index);
 
 // amvalidate.
 bool AmValidate(Oid opclass);

@@ -76,13 +76,17 @@ void RefuseIdleOptions(Datum reloptions, quant::Kind quantizer) {
 
 }  // namespace
 
-IndexOptions OptionsOf(Relation index) {
-    if (index->rd_options) return *reinterpret_cast<IndexOptions*>(index->rd_options);
+IndexOptions DefaultOptions() {
     IndexOptions defaults = {};
     defaults.quantizer = static_cast<int>(quant::Kind::kBq);
     defaults.bits = kDefaultBits;
     defaults.pq_bits = kDefaultPqBits;
     return defaults;
+}
+
+IndexOptions OptionsOf(Relation index) {
+    return index->rd_options ? *reinterpret_cast<IndexOptions*>(index->rd_options)
+                             : DefaultOptions();
 }
 
 bytea* AmOptions(Datum reloptions, bool validate) {

@@ -22,6 +22,8 @@ struct IndexOptions {
     int probes;     // 0: from the number of lists
 };
 
+// What an index without options has.
+IndexOptions DefaultOptions();
 // The options of an index, defaults filled in.
 IndexOptions OptionsOf(Relation index);
 // The code that they ask for, for vectors of `dim` dimensions; pq without codebooks.

@@ -32,6 +32,7 @@ MemoryContext BuildContext() {
 
 // Dimensions of a new index.
 int DimToBuild(Relation index) {
+    CheckBuildable(index);
     const int dim = DeclaredDim(index);
     if (dim < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

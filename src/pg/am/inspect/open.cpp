@@ -1,6 +1,8 @@
 // An index is opened for a look: rights first, then locks, then what may be looked at.
 #include "pg/am/inspect/open.h"
 
+#include "pg/am/am.h"
+
 namespace quantvec::pg {
 
 OpenedIndex OpenIndex(Oid oid, void (*permit)(Oid index, Oid table)) {
@@ -16,7 +18,8 @@ OpenedIndex OpenIndex(Oid oid, void (*permit)(Oid index, Oid table)) {
                         errmsg("relation with OID %u does not exist", oid)));
     const char* name = RelationGetRelationName(open.index);
     const char kind = open.index->rd_rel->relkind;
-    if (kind != RELKIND_INDEX || open.index->rd_rel->relam != get_index_am_oid("quantvec", true))
+    // By its functions: extension vector gives the access method other names too (aliases.cpp).
+    if (kind != RELKIND_INDEX || open.index->rd_indam->amgettuple != AmGetTuple)
         ereport(ERROR,
                 (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a quantvec index", name),
                  kind == RELKIND_PARTITIONED_INDEX
