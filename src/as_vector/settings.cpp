@@ -1,7 +1,7 @@
-// The library quantvec_as_vector: the settings hnsw.* and ivfflat.* of pgvector, and the handlers of
-// its access methods, for extension `vector` (make install-as-vector).
+// The library quantvec_as_vector: pgvector's settings hnsw.* and ivfflat.*, and the handlers of its
+// access methods, for extension `vector` (make install-as-vector).
 //
-// The settings are taken within pgvector's limits and have no effect; quantvec.* steers the scans.
+// The settings are taken within pgvector's limits, and have no effect: quantvec.* steers scans.
 // They live in a library of their own, since a backend with pgvector itself has them from there: the
 // library quantvec may be in such a backend, this one never.
 #include "pg/pg.h"

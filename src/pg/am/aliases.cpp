@@ -2,8 +2,8 @@
 // (make install-as-vector) has for applications that say them and cannot be changed.
 //
 // They are quantvec in everything but their options. pgvector's are taken within its limits, kept,
-// and have no effect: the index is what quantvec makes by default, and the settings quantvec.* steer
-// its scans. pgvector's settings are in src/as_vector.
+// and have no effect: the index is what quantvec makes by default, and the settings quantvec.*
+// steer its scans. pgvector's settings are in src/as_vector.
 #include "pg/am/am.h"
 #include "pg/am/options.h"
 #include "pg/compat.h"
