@@ -2,7 +2,7 @@
 // access methods, for extension `vector` (make install-as-vector).
 //
 // The settings are taken within pgvector's limits, and have no effect: quantvec.* steers scans.
-// They live in a library of their own, since a backend with pgvector itself has them from there: the
+// They live in a library of their own, since pgvector itself brings them into a backend: the
 // library quantvec may be in such a backend, this one never.
 #include "pg/pg.h"
 
