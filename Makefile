@@ -1,6 +1,6 @@
 # quantvec: PGXS build.
 #
-#   make                  the shared library and the install script
+#   make                  the shared library and the install scripts
 #   sudo make install     into the server that pg_config names (PG_CONFIG=... for another)
 #   sudo make install-as-vector   besides, an extension named vector in pgvector's place (docs/migrating.md)
 #   make unit             the core's tests, without a server      (make unit-sanitize: with ASan, UBSan)
@@ -15,7 +15,6 @@
 # ./quickstart test runs all of it in a private cluster.
 
 EXTENSION = quantvec quantvec_pgvector
-EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" quantvec.control)
 MODULE_big = quantvec
 
 CORE_SRCS := $(sort $(wildcard src/core/*/*.cpp))
@@ -24,14 +23,17 @@ PG_SRCS := $(sort $(wildcard src/pg/*.cpp src/pg/*/*.cpp src/pg/*/*/*.cpp))
 # One object a source file. The NEON file is empty on other processors, the x86 files elsewhere.
 OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 
-# An install script is made of pieces from sql/install, in this order: NAME is NAME.sql, NAME:TYPE is the template
-# NAME.sql.in with the type in it.
+# The install script of an extension is its pieces from sql/install, in this order: NAME is NAME.sql, NAME:TYPE is the
+# template NAME.sql.in with the type in it. Guards say what may not be in the database already, and keep_alone what may
+# not come later. A type is type:, dense: and the file of its name. access_method is the index, classes: are its
+# operator classes for a type (whosever the type is), functions look inside. The version is that of the control file.
 TYPES = type:vector dense:vector vector type:halfvec dense:halfvec halfvec type:sparsevec sparsevec bit
 METHOD = access_method classes:vector classes:halfvec classes_without_codes functions
-quantvec_PIECES = guard_quantvec $(TYPES) $(METHOD)
-quantvec_pgvector_PIECES = guard_pgvector $(METHOD)
-vector_PIECES = guard_vector $(TYPES) $(METHOD) aliases
-DATA_built = $(EXTENSION:%=%--$(EXTVERSION).sql)
+quantvec_PIECES = guard_access_method guard_quantvec $(TYPES) $(METHOD) keep_alone
+quantvec_pgvector_PIECES = guard_access_method guard_pgvector $(METHOD)
+vector_PIECES = guard_access_method $(TYPES) $(METHOD) aliases
+version_of = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(1).control)
+DATA_built := $(foreach extension,$(EXTENSION),$(extension)--$(call version_of,$(extension)).sql)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(CURDIR) --outputdir=$(or $(OUTPUTDIR),$(CURDIR)) --load-extension=quantvec
@@ -85,11 +87,11 @@ endif
 
 $(OBJS) src/as_vector/settings.o: Makefile
 
-$(DATA_built): %--$(EXTVERSION).sql: $(wildcard sql/install/*) scripts/install-script Makefile
-	scripts/install-script $* $($*_PIECES) > $@
+$(DATA_built): $(wildcard sql/install/*) $(EXTENSION:=.control) scripts/install-script Makefile
+	scripts/install-script $(firstword $(subst --, ,$@)) $($(firstword $(subst --, ,$@))_PIECES) > $@
 
 # ---- an extension named vector, for where pgvector is not (docs/migrating.md) ----
-AS_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" sql/install/vector.control)
+AS_VERSION := $(call version_of,sql/install/vector)
 
 build/as_vector/vector--$(AS_VERSION).sql: $(wildcard sql/install/*) scripts/install-script Makefile
 	@mkdir -p $(@D)

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
 	SELECT (pg_identify_object(CASE typrelid WHEN 0 THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END,
 	                           CASE typrelid WHEN 0 THEN t.oid ELSE typrelid END, 0)).*,
-	       ' of extension ' || quote_ident(extname) AS owner, typtype, extname, extversion
+	       ' of extension ' || quote_ident(extname) AS owner, typtype, extname
 		INTO taken
 		FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = typnamespace
 		LEFT JOIN pg_depend AS d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
@@ -21,25 +21,8 @@ BEGIN
 			                taken.type, taken.identity, taken.owner),
 			HINT = CASE
 				WHEN taken.typtype <> 'b' THEN 'Give quantvec another schema: CREATE EXTENSION quantvec SCHEMA ...'
-				WHEN taken.extversion ~ 'quantvec' THEN 'Extension vector is quantvec by another name here, and whole.'
-				WHEN EXISTS (SELECT FROM pg_extension WHERE extname = 'quantvec_pgvector')
-					THEN 'Extension quantvec_pgvector is there already: CREATE INDEX ... USING quantvec indexes pgvector''s types.'
-				WHEN taken.extname = 'vector'
-					THEN 'To index pgvector''s own types: CREATE EXTENSION quantvec_pgvector.'
+				WHEN taken.extname = 'vector' THEN 'To index the types of pgvector: CREATE EXTENSION quantvec_pgvector.'
 				ELSE 'Install quantvec in a database that has none.' END;
 	END IF;
 END
 $$;
-
-
--- Nor may a second one come later: pgvector's script looks for a type of that name in its own schema only.
-CREATE FUNCTION quantvec_keep_alone() RETURNS event_trigger
-	AS 'MODULE_PATHNAME' LANGUAGE C;
-COMMENT ON FUNCTION quantvec_keep_alone() IS
-	'refuses CREATE EXTENSION vector and quantvec_pgvector, which would make two types vector or two access methods quantvec';
-
-CREATE EVENT TRIGGER quantvec_keep_alone ON ddl_command_start
-	WHEN TAG IN ('CREATE EXTENSION')
-	EXECUTE FUNCTION quantvec_keep_alone();
-COMMENT ON EVENT TRIGGER quantvec_keep_alone IS
-	'refuses CREATE EXTENSION vector and quantvec_pgvector, which would make two types vector or two access methods quantvec';

@@ -38,6 +38,7 @@ extern "C" {
 #include "common/shortest_dec.h"
 #include "executor/executor.h"
 #include "executor/instrument.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"

@@ -145,16 +145,16 @@ my %refused = (
     'quantvec beside pgvector in another schema' => [ [ 'CREATE SCHEMA x', 'CREATE EXTENSION vector SCHEMA x' ], 'CREATE EXTENSION quantvec',
         qr/42710.*It is type x.vector of extension vector.*HINT:.*CREATE EXTENSION quantvec_pgvector/s ],
     'quantvec beside quantvec_pgvector' => [ [ 'CREATE EXTENSION quantvec_pgvector CASCADE' ], 'CREATE EXTENSION quantvec',
-        qr/42710.*HINT: *Extension quantvec_pgvector is there already/s ],
+        qr/42710.*access method named "quantvec".*It is of extension quantvec_pgvector.*HINT:.*USING quantvec indexes the types of pgvector/s ],
     'pgvector beside quantvec' => [ [ 'CREATE EXTENSION quantvec' ], 'CREATE EXTENSION IF NOT EXISTS vector',
-        qr/42710: extension "vector" cannot be created beside quantvec.*HINT:.*do without CREATE EXTENSION vector/s ],
+        qr/42710: extension "vector" cannot be created beside quantvec.*HINT:.*leave this statement out/s ],
     'pgvector beside quantvec in another schema' => [ [ 'CREATE EXTENSION quantvec', 'CREATE SCHEMA x' ], 'CREATE EXTENSION vector SCHEMA x',
         qr/42710: extension "vector" cannot be created beside quantvec/ ],
     'quantvec_pgvector beside quantvec' => [ [ 'CREATE EXTENSION quantvec' ], 'CREATE EXTENSION quantvec_pgvector CASCADE',
-        qr/42710: extension "quantvec_pgvector" cannot be created beside quantvec.*HINT:.*whole by itself/s ],
+        qr/42710: extension "quantvec_pgvector" cannot be created beside quantvec.*HINT:.*drop quantvec, then/s ],
     # There is no old pgvector at hand: the catalog is told that this is one.
     'quantvec_pgvector with an old pgvector' => [ [ 'CREATE EXTENSION vector', q{UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector'} ],
-        'CREATE EXTENSION quantvec_pgvector', qr/0A000: quantvec_pgvector needs pgvector 0.7 or newer, not 0.6.2.*HINT:.*ALTER EXTENSION vector UPDATE/s ],
+        'CREATE EXTENSION quantvec_pgvector', qr/0A000: quantvec_pgvector needs pgvector 0.7 or newer, and this database has 0.6.2.*HINT:.*ALTER EXTENSION vector UPDATE/s ],
 );
 my $number = 0;
 for my $name (sort keys %refused)
