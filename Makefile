@@ -28,7 +28,7 @@ OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 # not come later. A type is type:, dense: and the file of its name. access_method is the index, classes: are its
 # operator classes for a type (whosever the type is), functions look inside. The version is that of the control file.
 TYPES = type:vector dense:vector vector type:halfvec dense:halfvec halfvec type:sparsevec sparsevec bit
-METHOD = access_method classes:vector classes:halfvec classes_without_codes functions
+METHOD = access_method classes:vector classes:halfvec classes_bit classes_without_codes functions
 quantvec_PIECES = guard_access_method guard_quantvec $(TYPES) $(METHOD) keep_alone
 quantvec_pgvector_PIECES = guard_access_method guard_pgvector $(METHOD)
 vector_PIECES = guard_access_method $(TYPES) $(METHOD) aliases

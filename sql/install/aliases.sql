@@ -66,13 +66,13 @@ COMMENT ON OPERATOR CLASS halfvec_l1_ops USING hnsw IS 'has no index yet: buildi
 CREATE OPERATOR CLASS bit_hamming_ops
     FOR TYPE bit USING hnsw AS
     OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_bit_info(internal);
-COMMENT ON OPERATOR CLASS bit_hamming_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
+    FUNCTION 1 quantvec_bit_hamming_info(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING hnsw IS 'ORDER BY column <~> constant';
 
 CREATE OPERATOR CLASS bit_jaccard_ops
     FOR TYPE bit USING hnsw AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_bit_info(internal);
+    FUNCTION 1 quantvec_no_jaccard_info(internal);
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
@@ -138,5 +138,5 @@ COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING ivfflat IS 'ORDER BY column <
 CREATE OPERATOR CLASS bit_hamming_ops
     FOR TYPE bit USING ivfflat AS
     OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_bit_info(internal);
-COMMENT ON OPERATOR CLASS bit_hamming_ops USING ivfflat IS 'has no index yet: building one fails, and says what to do instead';
+    FUNCTION 1 quantvec_bit_hamming_info(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING ivfflat IS 'ORDER BY column <~> constant';

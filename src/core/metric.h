@@ -5,6 +5,7 @@
 //   L2        <->   ||x - q||                  ||x - q||^2                    d * d
 //   cosine    <=>   1 - <x,q>/(||x|| ||q||)    ||x' - q'||^2, unit vectors    2 * d
 //   ip        <#>   -<x, q>                    -2 <x, q>                      2 * d
+//   hamming   <~>   bits of x that differ      ||x - q||^2, elements 0 or 1   d
 //
 // For one query the key grows with the distance, so an order by key is the order by distance.
 //
@@ -19,10 +20,19 @@
 namespace quantvec {
 
 // The values are stored in the metapage.
-enum class Metric : std::uint8_t { kL2 = 1, kInnerProduct = 2, kCosine = 3 };
+enum class Metric : std::uint8_t { kL2 = 1, kInnerProduct = 2, kCosine = 3, kHamming = 4 };
 
 inline double KeyFromDistance(Metric metric, double distance) {
-    return metric == Metric::kL2 ? distance * distance : 2.0 * distance;
+    switch (metric) {
+        case Metric::kL2:
+            return distance * distance;
+        case Metric::kHamming:
+            return distance;
+        case Metric::kInnerProduct:
+        case Metric::kCosine:
+            break;
+    }
+    return 2.0 * distance;
 }
 
 // By this much an estimate from codes is above the key. query_norm_sqr: ||q||^2 of the given query.

@@ -5,10 +5,14 @@
 
 namespace quantvec::pg {
 
-void CheckDims(int a, int b, const char* type) {
+void CheckSizes(int a, int b, const char* sizes) {
     if (a != b)
-        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
-                        errmsg("different %s dimensions %d and %d", type, a, b)));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATA_EXCEPTION), errmsg("different %s %d and %d", sizes, a, b)));
+}
+
+void CheckDims(int a, int b, const char* type) {
+    if (a != b) CheckSizes(a, b, psprintf("%s dimensions", type));
 }
 
 void CheckDim(int dim, const char* type, int most) {

@@ -11,6 +11,8 @@ namespace quantvec::pg {
 // The most dimensions of a vector, as in pgvector: 16000 floats are 64 kB, and the count fits
 // int16.
 constexpr int kMaxDim = 16000;
+// The most bits that an index takes, as in pgvector.
+constexpr int kMaxIndexedBits = 64000;
 // Those of sparsevec, and the most elements of one that are not zero.
 constexpr int kMaxSparseDim = 1000000000;
 constexpr int kMaxEntries = 16000;
@@ -19,6 +21,8 @@ constexpr int kMaxEntries = 16000;
 
 // Two operands have the same number of dimensions.
 void CheckDims(int a, int b, const char* type = "vector");
+// Two operands have the same size. `sizes`: what the message calls it, "vector dimensions".
+void CheckSizes(int a, int b, const char* sizes);
 // A number of dimensions that a value can have: 1..most.
 void CheckDim(int dim, const char* type = "vector", int most = kMaxDim);
 // A value fits its column or cast: typmod is the expected number of dimensions, -1 for any.

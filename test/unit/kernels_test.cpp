@@ -719,7 +719,7 @@ TEST(KernelsDotU8) {
                     CHECK_EQ(sums.data()[rows], start[rows]);
                 }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
-        for (std::size_t n : {64, 1024, 16384})
+        for (std::size_t n : {64, 1024, 16384, 64000})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
@@ -770,7 +770,7 @@ TEST(KernelsDotU4) {
                 }
         // The largest magnitudes there are: nothing saturates, nothing overflows.
         const std::vector<std::uint8_t> levels(16, 255);
-        for (std::size_t n : {64, 1024, 16384})
+        for (std::size_t n : {64, 1024, 16384, 64000})
             for (int h : {-64, 63})
                 for (int l : {-64, 63}) {
                     Where("%s n=%zu hi=%d lo=%d", table->name, n, h, l);
@@ -834,7 +834,7 @@ TEST(KernelsFastScan) {
 // Entries of 255 all over pass 16 bits after 257 groups.
 TEST(KernelsFastScanDoesNotOverflow) {
     for (const Kernels* table : Tables())
-        for (std::size_t groups = 4; groups <= 4096; groups += groups < 1100 ? 4 : 332) {
+        for (std::size_t groups = 4; groups <= 16000; groups += groups < 1100 ? 4 : 1860) {
             Where("%s groups=%zu", table->name, groups);
             const std::vector<std::uint8_t> codes(16 * groups, 0xA5), tables(16 * groups, 255);
             std::uint32_t sums[32] = {};
@@ -879,7 +879,7 @@ TEST(KernelsDotPlanesDoesNotOverflow) {
         for (std::size_t bits = 1; bits <= 7; ++bits)
             for (int plane : {-64, 63}) {
                 Where("%s bits=%zu plane=%d", table->name, bits, plane);
-                const std::size_t n = 16384;
+                const std::size_t n = 64000;
                 const std::vector<std::uint8_t> planes(n / 8 * bits, 255);
                 const std::vector<std::int8_t> both(n, static_cast<std::int8_t>(plane));
                 const std::int64_t value = (std::int64_t{1} << bits) - 1;

@@ -12,7 +12,7 @@ __m256i Load(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
-// The sum of all lanes fits 32 bits: 16,384 products of at most 255 * 64.
+// The sum of all lanes fits 32 bits: 64,000 products of at most 255 * 64.
 std::int64_t SumLanes(__m256i x) {
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));

@@ -15,7 +15,7 @@
 namespace quantvec::kernels::avx512 {
 namespace {
 
-// The sum of all lanes fits 32 bits: 16,384 products of at most 255 * 64.
+// The sum of all lanes fits 32 bits: 64,000 products of at most 255 * 64.
 std::int64_t SumLanes(__m512i x) {
     return _mm512_reduce_add_epi32(x);
 }

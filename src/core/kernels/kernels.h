@@ -42,6 +42,9 @@ struct BitOverlap {
     std::uint64_t both, either;
 };
 
+// The most coordinates of a vector: those of the longest string of bits that an index takes.
+inline constexpr std::size_t kMostDim = 64000;
+
 inline constexpr std::size_t kTileColumns = 32;
 
 struct Kernels {
@@ -99,7 +102,7 @@ struct Kernels {
     std::uint64_t (*hamming)(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes);
     BitOverlap (*bit_overlap)(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes);
     // Rows of bytes against one query. Row r begins at codes + r * stride; hi and lo in [-64, 63];
-    // n % 64 == 0 and at most 16384. For each row,
+    // n % 64 == 0 and at most kMostDim. For each row,
     // sums[r] += sum over i of code[i] * (128 * hi[i] + lo[i]). The sum over i is exact, and is
     // rounded to a float once.
     void (*dot_u8)(const std::uint8_t* codes, std::size_t stride, std::size_t rows,

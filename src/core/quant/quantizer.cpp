@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "core/quant/bits.h"
 #include "core/quant/bq.h"
 #include "core/quant/pq.h"
 #include "core/quant/sq4.h"
@@ -15,6 +16,7 @@ const Quantizer& Get(Kind kind) {
     static constinit const Sq8 sq8;
     static constinit const Sq4 sq4;
     static constinit const Pq pq;
+    static constinit const Bits bits;
     switch (kind) {
         case Kind::kBq:
             return bq;
@@ -24,11 +26,16 @@ const Quantizer& Get(Kind kind) {
             return sq4;
         case Kind::kPq:
             return pq;
+        case Kind::kBits:
+            return bits;
     }
     __builtin_unreachable();
 }
 
 kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base) {
+    kernels::BlockScalars exact = {};
+    exact.unit = 1;
+    if (prepared.exact) return exact;
     const float distance = __builtin_sqrtf(base);
     return {
         .base = base,

@@ -37,7 +37,7 @@ namespace quantvec::quant {
 inline constexpr std::size_t kBlockRows = 32;
 
 // Stored in the metapage: never renumber.
-enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2, kSq4 = 3, kPq = 4 };
+enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2, kSq4 = 3, kPq = 4, kBits = 5 };
 
 // Where the 16 levels of sq4 lie. Stored in the metapage: never renumber.
 enum class Levels : std::uint8_t { kUniform = 0, kLloydMax = 1, kNf4 = 2 };
@@ -52,6 +52,10 @@ struct Spec {
     const float* books = nullptr;  // pq: codebooks and their norms (pq.h)
     const float* norms = nullptr;
     float spread = 0;  // pq: measured Spread; 0: 1 / sqrt(padded_dim - 1)
+    // bits: the way back to the elements
+    std::uint32_t dim = 0;
+    const std::uint8_t* signs = nullptr;  // of the rotation
+    const float* mean = nullptr;          // [dim]
 };
 
 // The factors of one row before they are scattered into a block.
@@ -71,7 +75,7 @@ struct EncodedRow {
 
 // A query ready for every list of one index. The spans lie in memory that the shell gave.
 struct PreparedQuery {
-    std::span<std::uint8_t> tables;  // bq: 16 entries for each 4 dimensions
+    std::span<std::uint8_t> tables;  // bq: 16 entries for each 4 dimensions; bits: the query's bits
     std::span<std::int8_t> hi;       // [padded_dim] integer query, 128 * hi + lo
     std::span<std::int8_t> lo;       // [padded_dim]
     float unit;                      // scan: the size of one step of a block's integer sum
@@ -82,6 +86,7 @@ struct PreparedQuery {
     float refine_unit;               // refine: the size of one step of the integer dot
     float refine_shift;
     float refine_round_error;
+    bool exact = false;  // the sum of a row is its key
 };
 
 struct Estimate {

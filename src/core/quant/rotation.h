@@ -54,6 +54,9 @@ constexpr std::size_t RotationBytes(std::size_t padded_dim) {
 // Derives the state from a seed, by integers only. signs: [RotationBytes(padded_dim)].
 void FillRotation(std::uint64_t seed, std::size_t padded_dim, ByteSpan signs);
 
+// The way back: undoes Rotate, but for the rounding of floats.
+void Unrotate(ConstByteSpan signs, FloatSpan x);
+
 // Rotates x in place. x: [padded_dim], zeros after the vector's own dimensions; signs: as filled
 // for that padded_dim.
 void Rotate(ConstByteSpan signs, FloatSpan x, const kernels::Kernels& kernels = kernels::Active());

@@ -90,7 +90,7 @@ void Sq4::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     if (spec.levels == Levels::kLloydMax) shares = kLloydMaxShares;
 
     // One row's codes, a byte each, during the search for the best grid.
-    alignas(16) std::uint8_t codes[16384];
+    alignas(16) std::uint8_t codes[kernels::kMostDim];
     QV_ASSERT(n <= sizeof codes);
     Grid best = {};
     float best_cos = -1;

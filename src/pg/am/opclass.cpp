@@ -4,6 +4,7 @@
 #include "core/kernels/kernels.h"
 #include "pg/error.h"
 #include "pg/memory.h"
+#include "pg/types/bits.h"
 #include "pg/types/dense.h"
 
 namespace quantvec::pg {
@@ -21,6 +22,14 @@ ConstFloatSpan HalfvecValues(Datum datum) {
     return values;
 }
 
+// 0 and 1.
+ConstFloatSpan BitValues(Datum datum) {
+    const VarBit* bits = DatumGetVarBitP(datum);
+    const FloatSpan values = NewSpan<float>(static_cast<Size>(VARBITLEN(bits)));
+    for (int i = 0; i < VARBITLEN(bits); ++i) values[static_cast<Size>(i)] = BitAt(bits, i);
+    return values;
+}
+
 constexpr Measure MeasureOf(Metric metric) {
     switch (metric) {
         case Metric::kL2:
@@ -29,6 +38,8 @@ constexpr Measure MeasureOf(Metric metric) {
             return Measure::kNegativeInnerProduct;
         case Metric::kCosine:
             return Measure::kCosine;
+        case Metric::kHamming:
+            return Measure::kHamming;
     }
 }
 
@@ -38,11 +49,17 @@ constexpr OpclassInfo kInfo = {
     nullptr,
     kMetric,
     kElement,
-    kElement == Element::kHalf ? kTypeName<Half> : kTypeName<float>,
+    kElement == Element::kHalf ? "halfvec dimensions" : "vector dimensions",
     kMaxDim,
     kElement == Element::kHalf ? HalfvecValues : VectorValues,
     MeasureOf(kMetric),
     Distance<MeasureOf(kMetric), float>,
+};
+
+// The squared L2 distance of zeros and ones counts the bits that differ, and a float holds it.
+constexpr OpclassInfo kHamming = {
+    nullptr,         Metric::kHamming, Element::kBit,     "bit lengths",
+    kMaxIndexedBits, BitValues,        Measure::kHamming, Distance<Measure::kL2Sqr, float>,
 };
 
 constexpr OpclassInfo Refused(const char* instead) {
@@ -52,9 +69,8 @@ constexpr OpclassInfo Refused(const char* instead) {
 }
 constexpr OpclassInfo kNoL1 =
     Refused("Build an index for <->, and rank its nearest rows again by <+>.");
-constexpr OpclassInfo kNoBits = Refused(
-    "Index the vectors themselves: WITH (bits = 1) keeps one bit a dimension, and rows are "
-    "ranked by their exact distance.");
+constexpr OpclassInfo kNoJaccard =
+    Refused("Build an index for <~>, and rank its nearest rows again by <%>.");
 constexpr OpclassInfo kNoSparse =
     Refused("Up to 16000 dimensions, index a cast: ((column::vector(n)) vector_l2_ops).");
 
@@ -161,12 +177,16 @@ QV_SQL_FUNCTION(quantvec_halfvec_cosine_info) {
     PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kHalf>));
 }
 
+QV_SQL_FUNCTION(quantvec_bit_hamming_info) {
+    PG_RETURN_POINTER(&kHamming);
+}
+
 // Classes that pgvector has, and for which there are no codes yet.
 QV_SQL_FUNCTION(quantvec_no_l1_info) {
     PG_RETURN_POINTER(&kNoL1);
 }
-QV_SQL_FUNCTION(quantvec_no_bit_info) {
-    PG_RETURN_POINTER(&kNoBits);
+QV_SQL_FUNCTION(quantvec_no_jaccard_info) {
+    PG_RETURN_POINTER(&kNoJaccard);
 }
 QV_SQL_FUNCTION(quantvec_no_sparsevec_info) {
     PG_RETURN_POINTER(&kNoSparse);

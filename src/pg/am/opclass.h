@@ -12,13 +12,13 @@ inline constexpr int kStrategyDistance = 1;  // the ORDER BY operator
 inline constexpr int kProcInfo = 1;  // function(internal) returning internal: an OpclassInfo*
 
 // Element types, stored in the metapage: never renumber.
-enum class Element : std::uint8_t { kFloat = 1, kHalf = 2 };
+enum class Element : std::uint8_t { kFloat = 1, kHalf = 2, kBit = 3 };
 
 struct OpclassInfo {
     const char* refused;  // nullptr, or why not and what instead: no codes fit the class
     Metric metric;
     Element element;
-    const char* type;  // its name in SQL
+    const char* sizes;  // what two values may differ in: "vector dimensions"
     int max_dim;
     // The value as floats in the current memory context (or where the datum lies).
     ConstFloatSpan (*values)(Datum datum);

@@ -111,10 +111,25 @@ bytea* AmOptions(Datum reloptions, bool validate) {
     return reinterpret_cast<bytea*>(options);
 }
 
-quant::Spec SpecOf(const IndexOptions& options, std::size_t dim) {
+void CheckOptionsFor(const IndexOptions& options, Element element) {
+    const IndexOptions none = DefaultOptions();
+    if (element == Element::kBit &&
+        (options.quantizer != none.quantizer || options.bits != none.bits))
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("an index on type bit has no choice of a quantizer"),
+                        errhint("Its codes are the bits themselves.")));
+}
+
+quant::Spec SpecOf(const IndexOptions& options, Element element, std::size_t dim) {
     quant::Spec spec = {};
     spec.kind = static_cast<quant::Kind>(options.quantizer);
     spec.padded_dim = static_cast<std::uint32_t>(quant::PaddedDim(dim));
+    if (element == Element::kBit) {
+        spec.kind = quant::Kind::kBits;
+        spec.bits = 1;
+        spec.dim = static_cast<std::uint32_t>(dim);
+        return spec;
+    }
     spec.bits = 8;
     if (spec.kind == quant::Kind::kBq) spec.bits = static_cast<std::uint8_t>(options.bits);
     if (spec.kind == quant::Kind::kSq4) {
@@ -139,6 +154,8 @@ int ProbesFor(int wished, int lists) {
 }
 
 const char* QuantizerName(quant::Kind kind) {
+    // Not an option: the one code of a type.
+    if (kind == quant::Kind::kBits) return "bits";
     for (const relopt_enum_elt_def* value = quantizer_values; value->string_val; value++)
         if (value->symbol_val == static_cast<int>(kind)) return value->string_val;
     return nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/quant/quantizer.h"
+#include "pg/am/opclass.h"
 #include "pg/pg.h"
 
 namespace quantvec::pg {
@@ -26,8 +27,11 @@ struct IndexOptions {
 IndexOptions DefaultOptions();
 // The options of an index, defaults filled in.
 IndexOptions OptionsOf(Relation index);
-// The code that they ask for, for vectors of `dim` dimensions; pq without codebooks.
-quant::Spec SpecOf(const IndexOptions& options, std::size_t dim);
+// The code that they ask for, for values of `dim` dimensions; pq without codebooks, bits without
+// the way back. Bits have one code, whatever the options.
+quant::Spec SpecOf(const IndexOptions& options, Element element, std::size_t dim);
+// Raises an error if the options choose a code where there is but one.
+void CheckOptionsFor(const IndexOptions& options, Element element);
 // amoptions.
 bytea* AmOptions(Datum reloptions, bool validate);
 

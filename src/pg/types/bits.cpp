@@ -2,6 +2,7 @@
 #include "pg/types/bits.h"
 
 #include "core/kernels/kernels.h"
+#include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
 namespace {
@@ -24,6 +25,8 @@ using namespace quantvec::pg;
 using quantvec::kernels::Active;
 
 QV_SQL_FUNCTION(quantvec_hamming_distance) {
+    if (IsKnownDistance(Measure::kHamming, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)))
+        PG_RETURN_FLOAT8(known_distance.distance);
     return DistanceOf(fcinfo, [](const bits8* a, const bits8* b, Size bytes) {
         return static_cast<double>(Active().hamming(a, b, bytes));
     });

@@ -13,4 +13,9 @@ inline VarBit* NewBits(int n) {
     return bits;
 }
 
+// Bit i, from 0.
+inline bool BitAt(const VarBit* bits, int i) {
+    return VARBITS(bits)[i / 8] >> (7 - i % 8) & 1;
+}
+
 }  // namespace quantvec::pg

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "core/kernels/kernels.h"
+#include "pg/pg.h"
 
 namespace quantvec::pg {
 namespace {
@@ -55,6 +56,8 @@ double Distance(std::span<const Element> a, std::span<const Element> b) {
             return sum(Sums<Element>::l1);
         case Measure::kSpherical:
             return std::acos(InRange(sum(Sums<Element>::inner_product))) / std::numbers::pi;
+        case Measure::kHamming:
+            break;
         case Measure::kCosine: {
             float sums[3];
             (Active().*Sums<Element>::cosine)(a.data(), b.data(), a.size(), sums);
@@ -63,6 +66,7 @@ double Distance(std::span<const Element> a, std::span<const Element> b) {
             return 1 - InRange(sums[0] / std::sqrt(static_cast<double>(sums[1]) * sums[2]));
         }
     }
+    pg_unreachable();
 }
 
 #define QV_DISTANCE(measure)                                                                    \

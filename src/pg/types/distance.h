@@ -18,7 +18,16 @@
 
 namespace quantvec::pg {
 
-enum class Measure { kL2, kL2Sqr, kInnerProduct, kNegativeInnerProduct, kCosine, kL1, kSpherical };
+enum class Measure {
+    kL2,
+    kL2Sqr,
+    kInnerProduct,
+    kNegativeInnerProduct,
+    kCosine,
+    kL1,
+    kSpherical,
+    kHamming,  // of bits (bits.cpp), not of vectors
+};
 
 // kCosine: in [0, 2]; NaN if a or b is all zeros.
 // kSpherical: the angle of two unit vectors in units of pi.

@@ -71,14 +71,16 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
                  errhint("A sub-quantizer needs at least one dimension.")));
-    b.layout = ivf::MakeLayout(SpecOf(b.options, static_cast<std::size_t>(b.dim)));
+    CheckOptionsFor(b.options, b.opclass->element);
+    b.layout =
+        ivf::MakeLayout(SpecOf(b.options, b.opclass->element, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
     const ByteSpan signs = NewSpan<std::uint8_t>(quant::RotationBytes(b.padded));
     quant::FillRotation(kRotationSeed, b.padded, signs);
     b.model.meta.rotation_seed = kRotationSeed;
     b.model.meta.dim = static_cast<std::uint32_t>(b.dim);
     b.model.meta.metric = b.opclass->metric;
-    b.model.signs = signs.data();
+    b.model.signs = b.layout.spec.signs = signs.data();
 }
 
 void AllocateOwn(Build& b, MemoryContext context) {
@@ -89,7 +91,7 @@ void AllocateOwn(Build& b, MemoryContext context) {
 
 void ShareMemory(Build& b, std::size_t lists) {
     MapMemory(b, static_cast<std::size_t>(b.team.slots), lists, b.team.memory);
-    b.model.mean = b.mean;
+    b.model.mean = b.layout.spec.mean = b.mean;
 }
 
 std::size_t MapMemory(Build& b, std::size_t team, std::size_t lists, std::uint8_t* base) {

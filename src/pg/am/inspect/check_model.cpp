@@ -18,6 +18,7 @@ void CheckMeta(const Check& c) {
     const int declared = DeclaredDim(c.index);
     const bool sound =
         meta.metric == opclass.metric && meta.element == opclass.element &&
+        (meta.quantizer == quant::Kind::kBits) == (meta.element == Element::kBit) &&
         (declared < 0 || static_cast<int>(meta.dim) == declared) &&
         meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
         (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&

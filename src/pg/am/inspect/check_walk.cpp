@@ -158,13 +158,15 @@ void CheckPointer(Check& c, const ListWalk& w, std::uint32_t slot, std::uint64_t
 }
 
 // What every encoder promises: finite factors, no scale above zero, and an error that may be
-// infinite.
+// infinite. Bits have the same factors in every row.
 void CheckFactors(const Check& c, const ListWalk& w, std::uint32_t slot,
                   const quant::RowFactors& f) {
     const float scale = quant::FromBfloat16(f.scale), error = quant::FromBfloat16(f.error);
-    if (!std::isfinite(f.add) || !std::isfinite(f.offset) || !std::isfinite(scale) || scale > 0 ||
-        !(error >= 0))
-        ReportSlot(c, w.list, w.head_page, w.head_at, slot, "its factors are impossible");
+    const bool sound = c.meta.quantizer == quant::Kind::kBits
+                           ? f.add == 0 && f.offset == 0 && scale == 1 && error == 0
+                           : std::isfinite(f.add) && std::isfinite(f.offset) &&
+                                 std::isfinite(scale) && scale <= 0 && error >= 0;
+    if (!sound) ReportSlot(c, w.list, w.head_page, w.head_at, slot, "its factors are impossible");
 }
 
 quant::RowFactors FactorsOfSlot(const Check& c, const ListWalk& w, std::uint32_t slot) {

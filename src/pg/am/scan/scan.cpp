@@ -399,7 +399,7 @@ void Start(IndexScanDesc desc, Scan& scan, bool again) {
         // A copy, since known_distance may outlive the executor's datum.
         const Datum own = PointerGetDatum(PG_DETOAST_DATUM_COPY(key->sk_argument));
         scan.query = scan.opclass->values(own);
-        CheckDims(static_cast<int>(dim), static_cast<int>(scan.query.size()), scan.opclass->type);
+        CheckSizes(static_cast<int>(dim), static_cast<int>(scan.query.size()), scan.opclass->sizes);
         scan.query_bytes = BytesOf(own);
         scan.stored_query = StoredValueOf(key->sk_argument);
         const kernels::Kernels& k = kernels::Active();

@@ -34,19 +34,20 @@ MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
                                 "REINDEX INDEX.")));
     if (!whole) ReportCorruption(index, kMetaPage, "the checksum of the metapage does not match");
     const bool pq = meta.quantizer == quant::Kind::kPq;
+    const bool bits = meta.quantizer == quant::Kind::kBits;
     const bool sound =
-        meta.dim >= 1 && meta.dim <= kMaxDim && meta.padded_dim == quant::PaddedDim(meta.dim) &&
-        meta.lists >= 1 && meta.lists <= static_cast<std::uint32_t>(kMaxLists) &&
-        meta.meta_bytes >= kLeastMetaBytes && meta.meta_bytes <= ivf::kPayloadBytes &&
-        meta.meta_bytes % 8 == 0 && ivf::IsEntrySize(meta.entry_bytes) && meta.bits >= 1 &&
-        meta.bits <= 8 &&
+        meta.dim >= 1 && static_cast<int>(meta.dim) <= (bits ? kMaxIndexedBits : kMaxDim) &&
+        meta.padded_dim == quant::PaddedDim(meta.dim) && meta.lists >= 1 &&
+        meta.lists <= static_cast<std::uint32_t>(kMaxLists) && meta.meta_bytes >= kLeastMetaBytes &&
+        meta.meta_bytes <= ivf::kPayloadBytes && meta.meta_bytes % 8 == 0 &&
+        ivf::IsEntrySize(meta.entry_bytes) && meta.bits >= 1 && meta.bits <= 8 &&
         (meta.quantizer == quant::Kind::kBq || meta.quantizer == quant::Kind::kSq8 ||
-         meta.quantizer == quant::Kind::kSq4 ||
+         meta.quantizer == quant::Kind::kSq4 || (bits && meta.bits == 1) ||
          (pq && meta.pq_m >= 1 && meta.pq_m <= meta.dim && (meta.bits == 4 || meta.bits == 8))) &&
         (pq ? meta.error_spread > 0 && meta.error_spread <= 1 : meta.error_spread == 0) &&
         meta.levels <= quant::Levels::kNf4 &&
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
-         meta.metric == Metric::kCosine) &&
+         meta.metric == Metric::kCosine || meta.metric == Metric::kHamming) &&
         (meta.rotation == RotationKind::kHadamard4 ||
          meta.rotation == RotationKind::kHadamard4Basis);
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");

@@ -162,6 +162,9 @@ bool LoadModel(Relation index, Model* model) {
     const ByteSpan signs = NewSpan<std::uint8_t>(quant::RotationBytes(padded));
     quant::FillRotation(meta.rotation_seed, padded, signs);
     model->signs = signs.data();
+    model->layout.spec.dim = meta.dim;
+    model->layout.spec.signs = model->signs;
+    model->layout.spec.mean = mean;
     if (meta.rotation == RotationKind::kHadamard4Basis) {
         auto* basis = NewArray<float>(padded * padded);
         read(meta.basis, ivf::PageKind::kModel, basis, padded * padded * sizeof(float));
