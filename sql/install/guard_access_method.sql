@@ -13,7 +13,7 @@ BEGIN
 			MESSAGE = 'this database has an access method named "quantvec" already',
 			DETAIL = format('It is of extension %I, version %s.', owner.extname, owner.extversion),
 			HINT = CASE owner.extname
-				WHEN 'vector' THEN 'Nothing is missing: this extension is quantvec under the name vector, with types and indexes.'
+				WHEN 'vector' THEN 'This extension is quantvec under the name vector: alone it has types and indexes.'
 				WHEN 'quantvec_pgvector' THEN 'Nothing is missing: USING quantvec indexes the types of pgvector.'
 				ELSE 'Nothing is missing: USING quantvec indexes its own types. '
 				     'To index those of pgvector, drop it, then: CREATE EXTENSION quantvec_pgvector CASCADE.' END;

@@ -1,5 +1,5 @@
--- halfvec came with pgvector 0.7, and the access method is to meet pgvector's own types and operators. The target schema
--- is searched before pgvector's, and may have others of these names.
+-- halfvec came with pgvector 0.7, and the operator classes are to be for pgvector's own types and operators. The target
+-- schema is searched before pgvector's, and may have others of these names: the row type of a table "vector", say.
 DO $$
 DECLARE
 	pgvector record;
@@ -16,26 +16,26 @@ BEGIN
 	END IF;
 
 	SELECT object.type || ' ' || object.identity INTO other
-		FROM unnest('{vector,halfvec}'::text[]) AS type,
+		FROM pg_depend AS d
+		LEFT JOIN pg_type AS t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
+		LEFT JOIN pg_operator AS o ON d.classid = 'pg_operator'::regclass AND o.oid = d.objid,
 		LATERAL (
-			SELECT 'pg_type'::regclass, to_regtype(type)::oid
+			SELECT 'pg_type'::regclass, oid FROM pg_type
+			WHERE typnamespace = current_schema::regnamespace AND typname = t.typname AND oid <> t.oid
 			UNION ALL
-			SELECT 'pg_operator'::regclass, to_regoperator(format('%s(%s,%s)', operator, type, type))
-			FROM unnest('{<->,<#>,<=>}'::text[]) AS operator
+			SELECT 'pg_operator'::regclass, oid FROM pg_operator
+			WHERE oprnamespace = current_schema::regnamespace AND oid <> o.oid
+			      AND (oprname, oprleft, oprright) = (o.oprname, o.oprleft, o.oprright)
 		) AS found(class, oid),
 		pg_identify_object(class, found.oid, 0) AS object
-		WHERE NOT EXISTS (
-			SELECT FROM pg_depend AS d
-			WHERE d.classid = class AND d.objid = found.oid AND d.deptype = 'e'
-			      AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = pgvector.oid)
-		ORDER BY other LIMIT 1;
+		WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = pgvector.oid AND d.deptype = 'e'
+		ORDER BY object.type DESC, object.identity LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
-			MESSAGE = format('schema "%s" has what would be taken for pgvector''s', current_schema),
+			MESSAGE = format('schema %I has what would be taken for pgvector''s', current_schema),
 			DETAIL = format('It is %s.', other),
-			HINT = format('Create the extension in the schema of pgvector: CREATE EXTENSION quantvec_pgvector SCHEMA %s.',
-			              pgvector.schema);
+			HINT = format('Use the schema of pgvector: CREATE EXTENSION quantvec_pgvector SCHEMA %s.', pgvector.schema);
 	END IF;
 END
 $$;

@@ -71,21 +71,31 @@ $node->safe_psql('postgres', q{
     CREATE INDEX items_ip ON items USING quantvec (v vector_ip_ops) WITH (lists = 20, quantizer = sq8);
     VACUUM ANALYZE items});
 
-# The planner may take either: by cost, so that each is taken when the other is away.
-sub plan_of
-{
-    my ($sql) = @_;
-    return $node->safe_psql('postgres', "SET enable_seqscan = off; EXPLAIN (COSTS OFF) $sql");
-}
+# Both indexes can answer. The planner takes the one whose estimate is lower, and says so with the other away too.
 my $nearest = 'SELECT id FROM items ORDER BY v <-> test_vector(1000001, 32) LIMIT 10';
-like(plan_of($nearest), qr/Index Scan using items_(v|hnsw) on items/, 'an index on pgvector\'s type is used');
-my %indexes = (items_v => 'items_hnsw', items_hnsw => 'items_v');
-for my $index (sort keys %indexes)
+sub plan_without
 {
-    my $plan = $node->safe_psql('postgres', qq{
-        BEGIN; DROP INDEX $indexes{$index}; SET LOCAL enable_seqscan = off; EXPLAIN (COSTS OFF) $nearest; ROLLBACK});
-    like($plan, qr/Index Scan using $index /, "$index is used when it is alone");
+    my ($index) = @_;
+    my $drop = $index ? "DROP INDEX $index;" : '';
+    my $plan = $node->safe_psql('postgres', "BEGIN; $drop SET LOCAL enable_seqscan = off; EXPLAIN $nearest; ROLLBACK");
+    my ($cost) = $plan =~ /Limit  \(cost=[\d.]+\.\.([\d.]+)/ or die $plan;
+    my ($taken) = $plan =~ /Index Scan using (\w+) on items/ or die $plan;
+    return ($taken, $cost);
 }
+my ($hnsw, $hnsw_cost) = plan_without('items_v');
+my ($quantvec, $quantvec_cost) = plan_without('items_hnsw');
+my ($taken, $cost) = plan_without('');
+note "$hnsw: $hnsw_cost, $quantvec: $quantvec_cost, taken: $taken";
+is("$hnsw, $quantvec", 'items_hnsw, items_v', 'each index is used when the other is away');
+is($taken, $quantvec_cost < $hnsw_cost ? $quantvec : $hnsw, 'of both, the one with the lower estimate');
+
+# Rows that come and go while both are there.
+$node->safe_psql('postgres', q{
+    INSERT INTO items SELECT i, test_vector(i, 32), test_vector(i, 32) FROM generate_series(8001, 9000) AS i;
+    DELETE FROM items WHERE id % 5 = 0;
+    VACUUM items;
+    UPDATE items SET v = test_vector(id + 100000, 32) WHERE id % 7 = 0;
+    REINDEX INDEX CONCURRENTLY items_ip});
 
 # The index's answers beside exact ones, with the index of pgvector away.
 $node->safe_psql('postgres', 'DROP INDEX items_hnsw');
@@ -105,13 +115,7 @@ for my $operator ('<->', '<=>')
     is($by_index, $node->safe_psql('postgres', "SET enable_indexscan = off; $ask"), "pgvector's halfvec, $operator: index answers are exact");
 }
 
-# Rows that come and go, VACUUM, vectors out of line, prepared statements.
-$node->safe_psql('postgres', q{
-    INSERT INTO items SELECT i, test_vector(i, 32) FROM generate_series(8001, 9000) AS i;
-    DELETE FROM items WHERE id % 5 = 0;
-    VACUUM items;
-    UPDATE items SET v = test_vector(id + 100000, 32) WHERE id % 7 = 0});
-answers_are_right($node, 'items', 32, 'after changes');
+# Vectors out of line, prepared statements.
 $node->safe_psql('postgres', q{
     CREATE TABLE wide (id bigint, v vector(700));
     ALTER TABLE wide ALTER v SET STORAGE EXTERNAL;
@@ -134,8 +138,17 @@ my $both = q{
     SHOW quantvec.probes;
     SELECT id FROM wide ORDER BY v <-> test_vector(7, 700) LIMIT 1};
 my $expected = "2|[2,3]|[0.6,0.8]\n40\n0\n7";
-is($node->safe_psql('postgres', "LOAD '\$libdir/vector'; LOAD '\$libdir/quantvec'; $both"), $expected, 'pgvector loaded first');
-is($node->safe_psql('postgres', "LOAD '\$libdir/quantvec'; LOAD '\$libdir/vector'; $both"), $expected, 'quantvec loaded first');
+for my $first ("LOAD '\$libdir/vector'", "LOAD '\$libdir/quantvec'", 'SELECT lists IS NULL FROM quantvec_last_scan()',
+    q{SELECT l2_norm('[3,4]'::halfvec) = 5})
+{
+    my $load = $first =~ /quantvec/ ? "LOAD '\$libdir/vector'" : "LOAD '\$libdir/quantvec'";
+    my $got = $node->safe_psql('postgres', "$first; $load; $both");
+    is($got =~ s/^t\n//r, $expected, "two libraries, first: $first");
+}
+is($node->safe_psql('postgres', q{
+    SELECT l2_norm('[3,4]'::halfvec), (SELECT lists FROM quantvec_last_scan());
+    SELECT DISTINCT split_part(name, '.', 1) FROM pg_settings WHERE name ~ '^(quantvec|hnsw|ivfflat)[.]' ORDER BY 1}),
+    "5|\nhnsw\nivfflat\nquantvec", 'and their settings');
 
 # ---- one type vector, one access method ----
 
@@ -152,6 +165,14 @@ my %refused = (
         qr/42710: extension "vector" cannot be created beside quantvec/ ],
     'quantvec_pgvector beside quantvec' => [ [ 'CREATE EXTENSION quantvec' ], 'CREATE EXTENSION quantvec_pgvector CASCADE',
         qr/42710: extension "quantvec_pgvector" cannot be created beside quantvec.*HINT:.*drop quantvec, then/s ],
+    'quantvec_pgvector twice' => [ [ 'CREATE EXTENSION quantvec_pgvector CASCADE', 'CREATE SCHEMA x' ], 'CREATE EXTENSION quantvec_pgvector SCHEMA x',
+        qr/42710: extension "quantvec_pgvector" already exists/ ],
+    # What the target schema has would be found before pgvector's.
+    'quantvec_pgvector beside a table vector' => [ [ 'CREATE SCHEMA x', 'CREATE EXTENSION vector SCHEMA x', 'CREATE TABLE vector (id int)' ],
+        'CREATE EXTENSION quantvec_pgvector', qr/42710: schema public has what.*It is type public.vector.*HINT:.*EXTENSION quantvec_pgvector SCHEMA x\./s ],
+    'quantvec_pgvector beside an operator of these names' => [ [ 'CREATE SCHEMA x', 'CREATE EXTENSION vector SCHEMA x',
+            'CREATE OPERATOR <=> (LEFTARG = x.halfvec, RIGHTARG = x.halfvec, FUNCTION = x.l2_distance)' ],
+        'CREATE EXTENSION quantvec_pgvector', qr/42710: schema public has what.*It is operator public.<=>\(x.halfvec,x.halfvec\)/s ],
     # There is no old pgvector at hand: the catalog is told that this is one.
     'quantvec_pgvector with an old pgvector' => [ [ 'CREATE EXTENSION vector', q{UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector'} ],
         'CREATE EXTENSION quantvec_pgvector', qr/0A000: quantvec_pgvector needs pgvector 0.7 or newer, and this database has 0.6.2.*HINT:.*ALTER EXTENSION vector UPDATE/s ],

@@ -107,7 +107,7 @@ for my $setting ('hnsw.ef_search = 0', 'hnsw.ef_search = 1001', 'hnsw.iterative_
 
 for my $extension ('quantvec', 'quantvec_pgvector')
 {
-    like(answer('postgres', "CREATE EXTENSION $extension"), qr/42710: .*HINT: *Nothing is missing: this extension is quantvec under the name vector/s, "$extension is refused");
+    like(answer('postgres', "CREATE EXTENSION $extension"), qr/42710: .*HINT: *This extension is quantvec under the name vector/s, "$extension is refused");
 }
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION quantvec');
