@@ -1,5 +1,5 @@
-// What keeps a second type `vector` out of a database that has extension quantvec: an event trigger
-// before CREATE EXTENSION. What is there before quantvec, its install script sees for itself
+// What keeps a second type `vector` out of a database that has extension quantvec: event triggers of
+// CREATE EXTENSION. What is there before quantvec, its install script sees for itself
 // (sql/install/guard_*.sql).
 #include <cstring>
 
@@ -7,38 +7,14 @@
 
 namespace {
 
-constexpr const char* kRefused[] = {"quantvec_pgvector", "vector"};
-
-// What CASCADE would create is said by control files, which the server reads for this view.
-constexpr const char* kRequiredSql =
-    "WITH RECURSIVE needed(extension) AS ("
-    "  SELECT $1"
-    "  UNION"
-    "  SELECT pg_catalog.unnest(v.requires)"
-    "  FROM needed"
-    "  JOIN pg_catalog.pg_available_extension_versions AS v ON v.name OPERATOR(pg_catalog.=) "
-    "extension) "
-    "SELECT FROM needed WHERE extension OPERATOR(pg_catalog.=) $2";
-
-bool HasCascade(const CreateExtensionStmt* statement) {
-    ListCell* cell;
-    foreach (cell, statement->options) {
-        auto* option = static_cast<DefElem*>(lfirst(cell));
-        if (std::strcmp(option->defname, "cascade") == 0 && defGetBoolean(option)) return true;
-    }
-    return false;
-}
-
-bool Requires(const char* extension, const char* refused) {
-    Oid types[] = {NAMEOID, NAMEOID};
-    Datum values[] = {DirectFunctionCall1(namein, CStringGetDatum(extension)),
-                      DirectFunctionCall1(namein, CStringGetDatum(refused))};
-    if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
-    if (SPI_execute_with_args(kRequiredSql, 2, types, values, nullptr, true, 1) != SPI_OK_SELECT)
-        elog(ERROR, "SPI_execute_with_args failed");
-    const bool found = SPI_processed > 0;
-    SPI_finish();
-    return found;
+void Refuse(const char* extension, const char* because_of) {
+    ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+                    errmsg("extension \"%s\" cannot be created beside quantvec", extension),
+                    because_of ? errdetail("Extension \"%s\" requires it.", because_of) : 0,
+                    errhint("Extension quantvec has the types, operators and functions of "
+                            "pgvector, and indexes for them: leave this statement out (frameworks "
+                            "have an option for it). For pgvector's own types, drop quantvec, "
+                            "then: CREATE EXTENSION quantvec_pgvector CASCADE.")));
 }
 
 }  // namespace
@@ -49,19 +25,12 @@ QV_SQL_FUNCTION(quantvec_keep_alone) {
                         errmsg("quantvec_keep_alone is called by an event trigger only")));
     const auto* data = reinterpret_cast<const EventTriggerData*>(fcinfo->context);
     if (!IsA(data->parsetree, CreateExtensionStmt)) PG_RETURN_NULL();
-    const auto* statement = reinterpret_cast<const CreateExtensionStmt*>(data->parsetree);
-    const bool cascade = HasCascade(statement);
-    for (const char* refused : kRefused) {
-        const bool named = std::strcmp(statement->extname, refused) == 0;
-        if (!named && !(cascade && Requires(statement->extname, refused))) continue;
-        ereport(ERROR,
-                (errcode(ERRCODE_DUPLICATE_OBJECT),
-                 errmsg("extension \"%s\" cannot be created beside quantvec", refused),
-                 named ? 0 : errdetail("Extension \"%s\" requires it.", statement->extname),
-                 errhint("Extension quantvec has the types, operators and functions of pgvector, "
-                         "and indexes for them: leave this statement out (frameworks have an "
-                         "option for it). For pgvector's own types, drop quantvec, then: CREATE "
-                         "EXTENSION quantvec_pgvector CASCADE.")));
+    const char* named = reinterpret_cast<const CreateExtensionStmt*>(data->parsetree)->extname;
+    if (std::strcmp(data->event, "ddl_command_start") == 0) {
+        if (std::strcmp(named, "vector") == 0 || std::strcmp(named, "quantvec_pgvector") == 0)
+            Refuse(named, nullptr);
+    } else if (OidIsValid(get_extension_oid("vector", true))) {
+        Refuse("vector", named);  // CASCADE has created it
     }
     PG_RETURN_NULL();
 }

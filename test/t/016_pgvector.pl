@@ -194,6 +194,28 @@ for my $version ('0.7.0', '0.10.1', '1.0')
         'CREATE EXTENSION quantvec_pgvector');
     pass("quantvec_pgvector takes pgvector $version");
 }
+# What another extension would bring along. The private install is copied, since there it can be given one.
+SKIP:
+{
+    my ($setting, $installed) = split /\|/, $node->safe_psql('postgres', q{
+        SELECT name, setting FROM pg_settings WHERE name IN ('extension_destdir', 'extension_control_path') AND setting ~ '/'}) || '|';
+    skip 'this server finds extensions in its own folder only', 3 unless $setting;
+    my $copy = PostgreSQL::Test::Utils::tempdir() . '/install';
+    my ($folder) = $installed =~ m{^([^:]+)};
+    system('cp', '-r', $folder, $copy) == 0 or die 'cp failed';
+    my ($extensions) = grep { -e "$_/quantvec.control" } ("$copy/extension", $copy . $node->config_data('--sharedir') . '/extension');
+    write_file("$extensions/needs_vector.control", "default_version = '1'\nrequires = 'vector'\n");
+    write_file("$extensions/needs_more.control", "default_version = '1'\nrequires = 'plpgsql, needs_vector'\n");
+    write_file("$extensions/$_--1.sql", "SELECT 1;\n") for 'needs_vector', 'needs_more';
+    my $found = "SET $setting = '" . $installed =~ s/^[^:]+/$copy/r . "';";
+    new_database('needing', 'SELECT 1');
+    new_database('needing_not', 'CREATE EXTENSION quantvec', 'CREATE SCHEMA x');
+    is(answer('needing', "$found SET client_min_messages = error; CREATE EXTENSION needs_more CASCADE; SELECT count(*) FROM pg_extension WHERE extname = 'vector'"),
+        '1', 'an extension that needs pgvector brings it along');
+    like(answer('needing_not', "$found CREATE EXTENSION needs_more SCHEMA x CASCADE"),
+        qr/42710: extension "vector" cannot be created beside quantvec\nDETAIL:  Extension "needs_more" requires it.\nHINT/, 'not beside quantvec');
+    like(answer('needing_not', "$found CREATE EXTENSION needs_more"), qr/required extension "needs_vector" is not installed/, 'and without CASCADE it does not');
+}
 # Once quantvec is gone, pgvector may come.
 new_database('swapped', 'CREATE EXTENSION quantvec', 'DROP EXTENSION quantvec', 'CREATE EXTENSION quantvec_pgvector CASCADE');
 is(answer('swapped', q{SELECT '[1,2]'::vector}), '[1,2]', 'pgvector after quantvec');
@@ -205,14 +227,6 @@ new_database('elsewhere', 'CREATE SCHEMA ext', 'CREATE EXTENSION vector SCHEMA e
     'CREATE INDEX t_v ON t USING quantvec (v)', 'CREATE INDEX t_cosine ON t USING quantvec (v ext.vector_cosine_ops)');
 is(answer('elsewhere', q{SET enable_seqscan = off; SELECT v FROM t ORDER BY v OPERATOR(ext.<->) '[7,7,7]' LIMIT 1}), '[7,7,7]', 'another schema');
 
-# ---- what holds it, and how it goes ----
-
-like(answer('elsewhere', 'DROP EXTENSION vector'), qr/extension quantvec_pgvector depends on extension vector/, 'pgvector is held');
-like(answer('elsewhere', 'DROP EXTENSION quantvec_pgvector'), qr/index t_v depends on operator class ext.vector_l2_ops for access method quantvec/,
-    'an index holds it');
-$node->safe_psql('elsewhere', 'DROP EXTENSION quantvec_pgvector CASCADE');
-is(answer('elsewhere', 'SELECT count(*) FROM t'), '100', 'the table stays');
-
 # ---- dump and restore, and pg_upgrade: both extensions, indexes, answers ----
 
 new_database('own', 'CREATE EXTENSION quantvec', 'CREATE TABLE t (id int, v vector(3), h halfvec(3), s sparsevec(9))',
@@ -220,7 +234,8 @@ new_database('own', 'CREATE EXTENSION quantvec', 'CREATE TABLE t (id int, v vect
     'CREATE INDEX t_v ON t USING quantvec (v vector_cosine_ops) WITH (quantizer = sq8)', 'CREATE INDEX t_h ON t USING quantvec (h)');
 my %asked = (
     postgres => "SET enable_seqscan = off; $nearest; SELECT count(*) FROM items",
-    own => q{SET enable_seqscan = off; SELECT id, s FROM t ORDER BY h <-> '[40,41,1]' LIMIT 3; SELECT id FROM t ORDER BY v <=> '[1,1,1]' LIMIT 1});
+    own => q{SET enable_seqscan = off; SELECT id, s FROM t ORDER BY h <-> '[40,41,1]' LIMIT 3; SELECT id FROM t ORDER BY v <=> '[1,1,1]' LIMIT 1},
+    elsewhere => q{SET enable_seqscan = off; SELECT v FROM t ORDER BY v OPERATOR(ext.<->) '[7,7,7]' LIMIT 3; SELECT count(*) FROM ext.quantvec_check('t_cosine', true)});
 my %before = map { $_ => $node->safe_psql($_, $asked{$_}) } keys %asked;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 for my $database (sort keys %asked)
@@ -231,6 +246,16 @@ for my $database (sort keys %asked)
     is($node->safe_psql("restored_$database", $asked{$database}), $before{$database}, "$database restored: the same answers");
 }
 is($node->safe_psql('restored_own', q{SELECT count(*) FROM pg_event_trigger WHERE evtname = 'quantvec_keep_alone'}), '1', 'restored once');
+
+unlike(slurp_file("$folder/own.dump"), qr/EVENT TRIGGER/, 'and by CREATE EXTENSION alone');
+
+# ---- what holds it, and how it goes ----
+
+like(answer('restored_elsewhere', 'DROP EXTENSION vector'), qr/extension quantvec_pgvector depends on extension vector/, 'pgvector is held');
+like(answer('restored_elsewhere', 'DROP EXTENSION quantvec_pgvector'), qr/index t_v depends on operator class ext.vector_l2_ops for access method quantvec/,
+    'an index holds it');
+$node->safe_psql('restored_elsewhere', 'DROP EXTENSION quantvec_pgvector CASCADE');
+is(answer('restored_elsewhere', 'SELECT count(*) FROM t'), '100', 'the table stays');
 
 my $upgraded = PostgreSQL::Test::Cluster->new('upgraded');
 $upgraded->init;
