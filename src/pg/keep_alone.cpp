@@ -1,5 +1,5 @@
-// What keeps a second type `vector` out of a database that has extension quantvec: event triggers of
-// CREATE EXTENSION. What is there before quantvec, its install script sees for itself
+// What keeps a second type `vector` out of a database that has extension quantvec: event triggers
+// of CREATE EXTENSION. What is there before quantvec, its install script sees for itself
 // (sql/install/guard_*.sql).
 #include <cstring>
 
