@@ -44,7 +44,7 @@ sub build
     my $run = start_sql($node, (map { "SET $_" } @settings), 'SET client_min_messages = debug1', $sql);
     my ($good) = finish_sql($run);
     ok($good, $sql) or diag $run->{err};
-    my ($workers) = $run->{err} =~ /quantvec: building with (\d+) workers/;
+    my ($workers) = $run->{err} =~ /quantvec: using (\d+) parallel workers/;
     my @encoded;
     push @encoded, $1 while $run->{err} =~ /quantvec: participant \d+ of \d+ encoded (\d+) rows/g;
     return ($workers, @encoded);
@@ -142,7 +142,7 @@ my $run = start_sql($node, 'SET client_min_messages = debug1', 'CREATE INDEX CON
 $node->safe_psql('postgres', "INSERT INTO t SELECT i, test_vector(i, $dim) FROM generate_series($rows + 1, $rows + 50) AS i");
 my ($good) = finish_sql($run);
 ok($good, 'CONCURRENTLY') or diag $run->{err};
-like($run->{err}, qr/building with 2 workers/, 'CONCURRENTLY: two workers');
+like($run->{err}, qr/using 2 parallel workers/, 'CONCURRENTLY: two workers');
 answers_are_exact($node, 't', $dim, 'CONCURRENTLY');
 $node->safe_psql('postgres', "DELETE FROM t WHERE id > $rows");
 ($workers) = build('REINDEX INDEX CONCURRENTLY i');
@@ -179,7 +179,7 @@ $node->safe_psql('postgres', 'DROP INDEX i');
 my $temporary = '';
 $node->psql('postgres', "SET client_min_messages = debug1; CREATE TEMP TABLE x WITH (parallel_workers = 2) AS SELECT * FROM t;
     CREATE INDEX ON x USING quantvec ((v::vector($dim)))", stderr => \$temporary);
-like($temporary, qr/building with 0 workers/, 'temporary table: serial');
+like($temporary, qr/using 0 parallel workers/, 'temporary table: serial');
 
 # ---- ends before the end ----
 

@@ -129,7 +129,7 @@ void StartTeam(Team& team, Relation heap, Relation index, bool concurrent, int w
 }
 
 void Go(Team& team) {
-    ereport(DEBUG1, (errmsg_internal("quantvec: building with %d workers", team.size - 1)));
+    ereport(DEBUG1, (errmsg_internal("quantvec: using %d parallel workers", team.size - 1)));
     if (!team.head) return;
     BarrierInit(&team.head->barrier, team.size);
     SpinLockAcquire(&team.head->mutex);
