@@ -115,6 +115,22 @@ for my $operator ('<->', '<=>')
     is($by_index, $node->safe_psql('postgres', "SET enable_indexscan = off; $ask"), "pgvector's halfvec, $operator: index answers are exact");
 }
 
+# Expressions with casts and functions of pgvector.
+$node->safe_psql('postgres', q{
+    CREATE INDEX items_half ON items USING quantvec ((v::halfvec(32)) halfvec_cosine_ops) WITH (lists = 20);
+    CREATE INDEX items_start ON items USING quantvec ((subvector(v, 1, 8)::vector(8)) vector_l2_ops) WITH (lists = 20);
+    CREATE INDEX items_bit ON items USING quantvec ((binary_quantize(v)::bit(32)) bit_hamming_ops) WITH (lists = 20)});
+for my $distance ('v::halfvec(32) <=> test_vector(1000001, 32)::halfvec(32)', 'subvector(v, 1, 8)::vector(8) <-> test_vector(1000001, 8)',
+    'binary_quantize(v)::bit(32) <~> binary_quantize(test_vector(1000001, 32))::bit(32)')
+{
+    my $ask = "SELECT $distance FROM items ORDER BY $distance LIMIT 10";
+    my $settings = 'SET quantvec.probes = 1000; SET quantvec.epsilon = 6; SET enable_seqscan = off; SET enable_sort = off;';
+    my ($index) = $node->safe_psql('postgres', "$settings EXPLAIN $ask") =~ /Index Scan using (items_(?:half|start|bit)) /;
+    is($node->safe_psql('postgres', "$settings $ask"), $node->safe_psql('postgres', "SET enable_indexscan = off; $ask"),
+        ($index // 'no index') . ': the distances of exact search');
+    ok($index, 'and an index is used');
+}
+
 # Vectors out of line, prepared statements.
 $node->safe_psql('postgres', q{
     CREATE TABLE wide (id bigint, v vector(700));
@@ -236,6 +252,9 @@ my %asked = (
     postgres => "SET enable_seqscan = off; $nearest; SELECT count(*) FROM items",
     own => q{SET enable_seqscan = off; SELECT id, s FROM t ORDER BY h <-> '[40,41,1]' LIMIT 3; SELECT id FROM t ORDER BY v <=> '[1,1,1]' LIMIT 1},
     elsewhere => q{SET enable_seqscan = off; SELECT v FROM t ORDER BY v OPERATOR(ext.<->) '[7,7,7]' LIMIT 3; SELECT count(*) FROM ext.quantvec_check('t_cosine', true)});
+# What extensions have is theirs again: as many members, each by its extension alone.
+$asked{$_} .= q{; SELECT extname, count(*) FROM pg_depend JOIN pg_extension AS e ON refclassid = 'pg_extension'::regclass AND refobjid = e.oid
+    WHERE deptype = 'e' GROUP BY 1 ORDER BY 1} for keys %asked;
 my %before = map { $_ => $node->safe_psql($_, $asked{$_}) } keys %asked;
 my $folder = PostgreSQL::Test::Utils::tempdir();
 for my $database (sort keys %asked)
