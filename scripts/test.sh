@@ -7,6 +7,8 @@
 #
 # The server's user may not be able to read this tree or write into it: SQL and TAP tests run from a copy in $work.
 
+. "$root/scripts/clients.sh"
+
 passed=0 failed=0 skipped=0
 tested=0 # of those that passed, how many are more than a step on the way to the tests
 broken=0 # of those that failed, how many are steps in which no check came to be run
@@ -20,13 +22,15 @@ unit_names() { sed -n 's/^TEST(\(.*\)) {$/\1/p' "$root"/test/unit/*_test.cpp; }
 
 # choose_tests [MODE]: all; newest: all, and the SQL regression with the newest server that can be had; server: what
 # depends on server and compiler; sql: the SQL regression only; queries: many random queries only.
-# choose_tests NAME...: a SQL file, a TAP file or its number, or unit and a part of a name in test/unit (all without).
+# choose_tests NAME...: a SQL file, a TAP file or its number, unit and a part of a name in test/unit (all without), or
+# clients: the drivers for Python.
 # Ends the script if a name names nothing.
 choose_tests() {
     mode=${*:-all} newest=false shown=40
-    patterns=('') regress=() tap=() # '' is a part of every name
+    patterns=('') regress=() tap=() clients=false # '' is a part of every name
     case $mode in
-        all | server) mapfile -t regress < <(sql_names); mapfile -t tap < <(tap_names) ;;
+        all) choose_tests server; mode=all clients=true ;;
+        server) mapfile -t regress < <(sql_names); mapfile -t tap < <(tap_names) ;;
         newest) choose_tests all; newest=true ;;
         sql) patterns=(); mapfile -t regress < <(sql_names) ;;
         queries) patterns=() tap=(015_queries) ;;
@@ -38,7 +42,9 @@ choose_by_name() { # NAME...
     local name file
     while [ $# -gt 0 ]; do
         name=${1##*/} # a file's path is good too
-        if [ "$1" = unit ]; then
+        if [ "$1" = clients ]; then
+            clients=true
+        elif [ "$1" = unit ]; then
             unit_names | grep -F -e "${2:-}" >/dev/null || no_test "unit $2"
             patterns+=("${2:-}")
             shift
@@ -69,6 +75,7 @@ no_test() { # NAME
         tap_names | in_lines 'TAP files'
         unit_names | sed -E 's/^([A-Z][a-z0-9]*).*/\1/' | sort | uniq -d | in_lines 'unit with'
         echo '              and whatever else is a part of a name in test/unit'
+        echo '  clients     the drivers for Python, in test/clients/drivers'
     } >&2
     exit 2
 }
@@ -231,6 +238,8 @@ is_wanted() { # WORD
     return 1
 }
 
+wants_a_server() { [ ${#regress[@]} -gt 0 ] || [ ${#tap[@]} -gt 0 ] || $clients; }
+
 run_tests() {
     local rule pattern name runnable=true
     say "testing with $(about)"
@@ -241,7 +250,7 @@ run_tests() {
     fi
     export WERROR=-Werror
     rm -rf "$root/build/failed"
-    if [ ${#regress[@]} -gt 0 ] || [ ${#tap[@]} -gt 0 ]; then
+    if wants_a_server; then
         copy_tree
         run_step 'make' one_check make -C "$root" -j"$(nproc)" || runnable=false
     fi
@@ -254,7 +263,7 @@ run_tests() {
         run_step "make unit${pattern:+, $pattern}" count_unit unit_tests "$pattern" || true
     done
     [ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
-    if [ ${#regress[@]} -gt 0 ] || [ ${#tap[@]} -gt 0 ]; then
+    if wants_a_server; then
         run_on_a_server
     fi
     if $newest; then
@@ -270,16 +279,20 @@ run_on_a_server() {
     if $runnable && is_wanted points_settings; then
         run_step 'make points' one_check install_points || runnable=false
     fi
-    if $runnable && is_wanted as_vector_settings; then
+    if $runnable && { $clients || is_wanted as_vector_settings; }; then
         run_step 'make install-as-vector' one_check install_as_vector || runnable=false
     fi
     if ! $runnable; then
         [ ${#regress[@]} = 0 ] || report 'SQL regression' 0 0 0 ${#regress[@]}
         [ ${#tap[@]} = 0 ] || report 'TAP tests' 0 0 0 ${#tap[@]}
+        ! $clients || report 'clients in Python' 0 0 0 1
         return
     fi
     if [ ${#regress[@]} -gt 0 ]; then
         run_step 'SQL regression' count_regress sql_regression "${regress[@]}" || true
+    fi
+    if $clients; then
+        run_step 'clients in Python' count_tap python_drivers || true
     fi
     if [ ${#tap[@]} -gt 0 ] && [ ! -e "$pgxs/test/perl/PostgreSQL/Test/Cluster.pm" ]; then
         report 'TAP tests: not with this server' 0 0 0 ${#tap[@]}
