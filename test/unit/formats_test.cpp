@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kMost = 16000;
 
 template <class Element>
-formats::DenseRead Read(const std::string& text, std::vector<Element>* out) {
+formats::DenseRead Read(std::string_view text, std::vector<Element>* out) {
     out->assign(formats::CountElements(text, kMost), {});
     return formats::ReadText<Element>(text, *out);
 }
