@@ -55,7 +55,14 @@ Datum BinaryQuantize(FunctionCallInfo fcinfo) {
     const auto* v = Argument<Element>(fcinfo);
     VarBit* result = NewBits(v->dim);
     bits8* bits = VARBITS(result);
-    for (int i = 0; i < v->dim; ++i)
+    // Whole bytes apart: the compiler makes vector code of them.
+    int i = 0;
+    for (; i + 8 <= v->dim; i += 8) {
+        int byte = 0;
+        for (int j = 0; j < 8; ++j) byte |= (ToFloat(v->x[i + j]) > 0) << (7 - j);
+        bits[i / 8] = static_cast<bits8>(byte);
+    }
+    for (; i < v->dim; ++i)
         bits[i / 8] |= static_cast<bits8>((ToFloat(v->x[i]) > 0) << (7 - i % 8));
     PG_RETURN_VARBIT_P(result);
 }
