@@ -10,6 +10,7 @@
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
 #   make fuzz-queries     many random queries, with the index beside exact search (QUANTVEC_QUERIES=n, QUANTVEC_SEED=s)
+#   make clients          drivers, ORMs and frameworks of others against private servers; writes docs/clients.md's table
 #   make format           clang-format over the tree
 #
 # ./quickstart test runs all of it in a private cluster.
@@ -56,7 +57,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) src/as_vector/settings.o src/as_vector/settings.d bu
 # JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
 override with_llvm = no
 
-WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests check-walks check-files format matrix fuzz-queries
+WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests check-walks check-files format matrix fuzz-queries clients
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 LACKING := $(shell scripts/needs "$(PG_CONFIG)" "$(CXX)")
 ifneq ($(LACKING),)
@@ -181,11 +182,13 @@ check-walks:
 check-files:
 	scripts/check-files
 
-.PHONY: matrix fuzz-queries
+.PHONY: matrix fuzz-queries clients
 matrix:
 	scripts/matrix $(SERVERS)
 fuzz-queries:
 	./quickstart test queries
+clients:
+	test/clients/run
 
 format:
 	clang-format -i $(shell git ls-files '*.cpp' '*.h')

@@ -43,9 +43,9 @@ make_python_environment() {
 }
 
 make_node_environment() {
-    command -v node npm || { echo 'there is no node or npm: install the packages nodejs and npm' && return 1; }
+    command -v node && command -v npm || { echo 'there is no node or npm: install the packages nodejs and npm' && return 1; }
     mkdir -p "$to"
-    cp "$from"/*.mjs "$to/"
+    cp "$from"/*.mjs "$to/" # a program finds modules in its own folder
     ! cmp -s "$from/package-lock.json" "$to/installed.json" || return 0
     cp "$from/package.json" "$from/package-lock.json" "$to/"
     npm --prefix "$to" ci --no-audit --no-fund && cp "$from/package-lock.json" "$to/installed.json"
@@ -53,7 +53,8 @@ make_node_environment() {
 
 make_go_environment() {
     command -v go || { echo 'there is no go: install the package golang' && return 1; }
-    GOTOOLCHAIN=local GOPATH="$to/path" go build -C "$from" -modcacherw -o "$to/" ./...
+    mkdir -p "$to"
+    (cd "$from" && GOTOOLCHAIN=local GOPATH="$to/path" go build -modcacherw -o "$to/" ./...)
 }
 
 # ---- a client in a server ----
@@ -92,7 +93,7 @@ run_client() { # PROGRAM WAY
     [ "$2" = vector ] || psql -Xq "$database" -c "CREATE EXTENSION $2 CASCADE"
     url="postgresql://postgres@/$database?host=$work"
     case $folder in
-        node) set -- node "$root/build/clients/node/${1##*/}" "$url" "$2" ;;
+        node) set -- env -C "$root/build/clients/node" node "${1##*/}" "$url" "$2" ;;
         go) set -- "$root/build/clients/go/use_$database" "$url" "$2" ;;
         *) set -- "$root/build/clients/$folder/bin/python" "$program" "$url" "$2" ;;
     esac
@@ -117,6 +118,9 @@ indexes_are_sound() { # DATABASE
     fi
 }
 
+# pgvector is beside us in one of the ways only.
+is_for() { [[ $1 != */use_pgvector.* || $2 = quantvec_pgvector ]]; } # PROGRAM WAY
+
 # ---- the Python drivers, as one step of the tests ----
 
 python_drivers() {
@@ -139,6 +143,3 @@ all_drivers() { # WAY
     done
     return $status
 }
-
-# pgvector is beside us in one of the ways only.
-is_for() { [[ $1 != */use_pgvector.* || $2 = quantvec_pgvector ]]; } # PROGRAM WAY

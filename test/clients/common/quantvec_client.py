@@ -4,6 +4,7 @@ A client's program gets a connection string and the way in: the extension that t
 the client creates itself as it would with pgvector.
 """
 import sys
+import time
 import traceback
 from importlib.metadata import version
 from urllib.parse import parse_qs, urlsplit
@@ -70,8 +71,20 @@ def uses_index(plan, index=None):
     assert f"Index Scan using {index or ''}" in text, text
 
 
+def was_used(index):
+    """Asserts that a statement which a framework made has used the index. Counts come when its sessions have ended."""
+    import psycopg
+    with psycopg.connect(URL, autocommit=True) as db:
+        for _ in range(100):
+            if db.execute("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = %s", (index,)).fetchone()[0]:
+                return
+            time.sleep(0.1)
+    raise AssertionError(f"{index} was not used")
+
+
 def client(name, *packages):
-    print(f"# {name}: " + ", ".join(f"{package} {version(package)}" for package in packages), flush=True)
+    versions = [f"{package.replace('pgvector', 'pgvector-python')} {version(package)}" for package in packages]
+    print(f"# {name}: {', '.join(versions)}", flush=True)
 
 
 failed = 0

@@ -6,7 +6,7 @@ from quantvec_client import *
 db = psycopg.connect(URL, autocommit=True)
 register_vector(db)
 theirs = db.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
-print(f"# pgvector: pgvector {theirs} (extension)", flush=True)
+print(f"# pgvector beside quantvec: pgvector {theirs}", flush=True)
 STATEMENT = "SELECT id FROM items ORDER BY v <-> %s LIMIT 10"
 OTHERS = {"hnsw": ("ivfflat", "quantvec"), "ivfflat": ("hnsw", "quantvec"), "quantvec": ("hnsw", "ivfflat")}
 
