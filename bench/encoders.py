@@ -6,6 +6,8 @@
 Needs numpy, scipy and faiss-cpu in this interpreter (only this folder uses them, and only for measuring) and no
 server. Prints one Markdown table a part. Seeds are fixed.
 
+This file is long because all parts of the study stand on the same encoders, each of a few lines.
+
 Each code alone: rows are ordered by an estimate of ||q - x||^2 from the code r^ of the residual r = x - c, all lists
 probed, no rerank; recall@10 by exact distance, ties count.
 

@@ -14,6 +14,8 @@
 // too, some are not interrupted. In each the instruction sets take turns, and
 // the plain read and the clock are measured with them: whatever else the
 // machine does meets all alike.
+//
+// This file is long because each kernel has its case here: what it reads, how much, and its limit.
 #include "machine.h"
 
 #include "core/kernels/kernels.h"

@@ -5,6 +5,8 @@
 #
 # The files are read here by the drawings in src/core/ivf/*.h and src/pg/am/storage/meta.h alone. Before any fault all
 # indexes pass.
+#
+# This file is long because each kind of page has its own faults, and all are planted by one reader of the format.
 use strict;
 use warnings;
 

@@ -16,6 +16,8 @@
 # The mean over few queries is off by chance: of less than a hundred, three standard errors are allowed on top, so that a
 # kind which just keeps the bound fails once in 700 runs (normal distribution). Means over more are .02 above the bound or
 # better, at a standard error of .01. One seed gives the same tables and queries each time.
+#
+# This file is long because it is one random world: what makes its tables and queries, and what judges the answers.
 use strict;
 use warnings;
 

@@ -1,4 +1,7 @@
 // Every kernel of every table that this machine runs, against the plain loops of reference.h.
+//
+// This file is long because each kernel has its tests, one after the other, and they share their
+// lengths, addresses and tolerances.
 #include "reference.h"
 #include "unit.h"
 

@@ -1,4 +1,7 @@
 // The codes of pq against plain loops over their codebooks, and the steps of the training.
+//
+// This file is long because it judges two things by one set of plain loops: codes, and the training
+// that makes their codebooks.
 #include "codes.h"
 #include "unit.h"
 

@@ -1,5 +1,8 @@
 // What all quantizers promise (core/quant/quantizer.h): the way through a block gives what plain
 // decoding gives, bounds hold as often as they should, estimates are right on average.
+//
+// This file is long because each promise is one test, and all are asked of every code by the same
+// shapes of data.
 #include "codes.h"
 #include "unit.h"
 

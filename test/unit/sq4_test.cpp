@@ -1,5 +1,8 @@
 // The codes of sq4 against the closed forms of their 16 levels on Gaussian coordinates, and against
 // plain loops.
+//
+// This file is long because its first two hundred lines are the plain codes of three kinds of
+// levels, by which all its tests judge.
 #include "codes.h"
 #include "unit.h"
 
