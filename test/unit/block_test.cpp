@@ -1,5 +1,8 @@
 // Blocks and the scanner of lists. The pages are written here by the drawings of ivf/block.h and
 // ivf/page.h alone, and each row is expected to come out as from one block that lies in one piece.
+//
+// This file is long because blocks and the scanner are judged by one second writer of pages, which
+// is its first half.
 #include "codes.h"
 #include "unit.h"
 
