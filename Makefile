@@ -28,11 +28,11 @@ OBJS := $(CORE_SRCS:.cpp=.o) $(PG_SRCS:.cpp=.o)
 # template NAME.sql.in with the type in it. Guards say what may not be in the database already, and keep_alone what may
 # not come later. A type is type:, dense: and the file of its name. access_method is the index, classes: are its
 # operator classes for a type (whosever the type is), functions look inside. The version is that of the control file.
-TYPES = type:vector dense:vector vector type:halfvec dense:halfvec halfvec type:sparsevec sparsevec bit
+TYPES = type:vector dense:vector vector type:halfvec dense:halfvec halfvec type:sparsevec sparsevec bit type:int8vec int8vec
 METHOD = access_method classes:vector classes:halfvec classes_bit classes_without_codes functions
-quantvec_PIECES = guard_access_method guard_quantvec $(TYPES) $(METHOD) keep_alone
+quantvec_PIECES = guard_access_method guard_quantvec $(TYPES) $(METHOD) classes:int8vec keep_alone
 quantvec_pgvector_PIECES = guard_access_method guard_pgvector $(METHOD)
-vector_PIECES = guard_access_method $(TYPES) $(METHOD) aliases
+vector_PIECES = guard_access_method $(TYPES) $(METHOD) classes:int8vec aliases
 version_of = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(1).control)
 DATA_built := $(foreach extension,$(EXTENSION),$(extension)--$(call version_of,$(extension)).sql)
 

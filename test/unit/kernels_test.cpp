@@ -133,6 +133,7 @@ TEST(KernelsTablesAreDistinct) {
             CHECK(a.half_l1 != b.half_l1);
             CHECK(a.half_cosine_sums != b.half_cosine_sums);
             CHECK(a.half_to_float != b.half_to_float);
+            CHECK(a.bytes_to_float != b.bytes_to_float);
             CHECK(a.hamming != b.hamming);
             CHECK(a.bit_overlap != b.bit_overlap);
             CHECK(a.tile_scores != b.tile_scores);
@@ -244,6 +245,23 @@ TEST(KernelsHalvesAreTheirFloats) {
             k->half_cosine_sums(x.data(), y.data(), n, cosine);
             k->cosine_sums(fa.data(), fb.data(), n, expected_cosine);
             CHECK(SameBits(cosine, expected_cosine, 3));
+        }
+    }
+}
+
+TEST(KernelsBytesToFloat) {
+    Random random(29);
+    for (std::size_t n : Lengths()) {
+        Placed<std::uint8_t> x(random.Bytes(n), n % 3);
+        const float scale = std::ldexp(static_cast<float>(1 + random.Below(65535)), -20);
+        const float least = static_cast<float>(random.Gaussians(1)[0]);
+        std::vector<float> expected(n), out(n);
+        for (std::size_t i = 0; i < n; ++i)
+            expected[i] = static_cast<float>(double{least} + double{scale} * x.data()[i]);
+        for (const Kernels* k : Tables()) {
+            Where("%s, n = %zu", k->name, n);
+            k->bytes_to_float(x.data(), n, scale, least, out.data());
+            CHECK(SameBits(out.data(), expected.data(), n));
         }
     }
 }

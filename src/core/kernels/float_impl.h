@@ -145,6 +145,11 @@ void HalfToFloat(const Half* x, std::size_t n, float* out) {
     for (; i < n; ++i) out[i] = ToFloat(x[i]);
 }
 
+// A plain loop: the compiler makes it of the target's instructions.
+void BytesToFloat(const std::uint8_t* x, std::size_t n, float scale, float least, float* out) {
+    for (std::size_t i = 0; i < n; ++i) out[i] = least + scale * static_cast<float>(x[i]);
+}
+
 template <class Batch>
 float AbsMax(const float* x, std::size_t n) {
     constexpr std::size_t kLanes = Batch::size;

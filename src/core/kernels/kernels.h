@@ -63,6 +63,9 @@ struct Kernels {
     void (*half_cosine_sums)(const Half* a, const Half* b, std::size_t n, float out[3]);
     // out[i] = x[i], which is exact.
     void (*half_to_float)(const Half* x, std::size_t n, float* out);
+    // out[i] = least + scale * x[i], where scale has at most 16 binary digits: rounded once.
+    void (*bytes_to_float)(const std::uint8_t* x, std::size_t n, float scale, float least,
+                           float* out);
     // n rows of dim floats against a tile of kTileColumns centroids that lie side by side, `tile`
     // [dim, kTileColumns], with norms[k] = ||centroid k||^2:
     // scores[kTileColumns * i + k] = norms[k] - 2 <rows[i], centroid k>, which orders the centroids

@@ -85,19 +85,19 @@ extern const Kernels kNeonTable;
 
 // One table: the float bodies over Batch, the integer kernels of namespace isa. A macro, because a
 // function that builds it would be one more symbol compiled with the instruction set's flags.
-#define QV_KERNELS_TABLE(table_name, isa, Batch)                                                  \
-    {                                                                                             \
-        .name = table_name, .l2sqr = L2Sqr<Batch, float>,                                         \
-        .inner_product = InnerProduct<Batch, float>, .l1 = L1<Batch, float>,                      \
-        .cosine_sums = CosineSums<Batch, float>, .half_l2sqr = L2Sqr<Batch, Half>,                \
-        .half_inner_product = InnerProduct<Batch, Half>, .half_l1 = L1<Batch, Half>,              \
-        .half_cosine_sums = CosineSums<Batch, Half>, .half_to_float = HalfToFloat<Batch>,         \
-        .tile_scores = TileScores<Batch>, .pq_products = PqProducts<Batch>,                       \
-        .abs_max = AbsMax<Batch>, .hadamard = Hadamard<Batch>, .butterfly = Butterfly<Batch>,     \
-        .flip_scale = FlipScale<Batch>, .ordered_dot = OrderedDot<Batch>,                         \
-        .pq_nearest = PqNearest<Batch>, .hamming = Hamming, .bit_overlap = Overlap,               \
-        .dot_u8 = isa::DotU8, .dot_u4 = isa::DotU4, .fast_scan = isa::FastScan,                   \
-        .pq_sums = isa::PqSums, .dot_planes = isa::DotPlanes, .subset_tables = isa::SubsetTables, \
-        .split_query = isa::SplitQuery, .bound_block = isa::BoundBlock,                           \
-        .masked_min = isa::MaskedMin,                                                             \
+#define QV_KERNELS_TABLE(table_name, isa, Batch)                                                 \
+    {                                                                                            \
+        .name = table_name, .l2sqr = L2Sqr<Batch, float>,                                        \
+        .inner_product = InnerProduct<Batch, float>, .l1 = L1<Batch, float>,                     \
+        .cosine_sums = CosineSums<Batch, float>, .half_l2sqr = L2Sqr<Batch, Half>,               \
+        .half_inner_product = InnerProduct<Batch, Half>, .half_l1 = L1<Batch, Half>,             \
+        .half_cosine_sums = CosineSums<Batch, Half>, .half_to_float = HalfToFloat<Batch>,        \
+        .bytes_to_float = BytesToFloat, .tile_scores = TileScores<Batch>,                        \
+        .pq_products = PqProducts<Batch>, .abs_max = AbsMax<Batch>, .hadamard = Hadamard<Batch>, \
+        .butterfly = Butterfly<Batch>, .flip_scale = FlipScale<Batch>,                           \
+        .ordered_dot = OrderedDot<Batch>, .pq_nearest = PqNearest<Batch>, .hamming = Hamming,    \
+        .bit_overlap = Overlap, .dot_u8 = isa::DotU8, .dot_u4 = isa::DotU4,                      \
+        .fast_scan = isa::FastScan, .pq_sums = isa::PqSums, .dot_planes = isa::DotPlanes,        \
+        .subset_tables = isa::SubsetTables, .split_query = isa::SplitQuery,                      \
+        .bound_block = isa::BoundBlock, .masked_min = isa::MaskedMin,                            \
     }

@@ -6,6 +6,7 @@
 #include "pg/memory.h"
 #include "pg/types/bits.h"
 #include "pg/types/dense.h"
+#include "pg/types/int8vec.h"
 
 namespace quantvec::pg {
 
@@ -20,6 +21,10 @@ ConstFloatSpan HalfvecValues(Datum datum) {
     const FloatSpan values = NewSpan<float>(half.size());
     kernels::Active().half_to_float(half.data(), half.size(), values.data());
     return values;
+}
+
+ConstFloatSpan Int8Values(Datum datum) {
+    return Decode(GetInt8Vec(datum));
 }
 
 // 0 and 1.
@@ -49,9 +54,13 @@ constexpr OpclassInfo kInfo = {
     nullptr,
     kMetric,
     kElement,
-    kElement == Element::kHalf ? "halfvec dimensions" : "vector dimensions",
+    kElement == Element::kHalf   ? "halfvec dimensions"
+    : kElement == Element::kInt8 ? "int8vec dimensions"
+                                 : "vector dimensions",
     kMaxDim,
-    kElement == Element::kHalf ? HalfvecValues : VectorValues,
+    kElement == Element::kHalf   ? HalfvecValues
+    : kElement == Element::kInt8 ? Int8Values
+                                 : VectorValues,
     MeasureOf(kMetric),
     Distance<MeasureOf(kMetric), float>,
 };
@@ -177,6 +186,15 @@ QV_SQL_FUNCTION(quantvec_halfvec_cosine_info) {
     PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kHalf>));
 }
 
+QV_SQL_FUNCTION(quantvec_int8vec_l2_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kInt8>));
+}
+QV_SQL_FUNCTION(quantvec_int8vec_ip_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kInt8>));
+}
+QV_SQL_FUNCTION(quantvec_int8vec_cosine_info) {
+    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kInt8>));
+}
 QV_SQL_FUNCTION(quantvec_bit_hamming_info) {
     PG_RETURN_POINTER(&kHamming);
 }

@@ -12,7 +12,7 @@ inline constexpr int kStrategyDistance = 1;  // the ORDER BY operator
 inline constexpr int kProcInfo = 1;  // function(internal) returning internal: an OpclassInfo*
 
 // Element types, stored in the metapage: never renumber.
-enum class Element : std::uint8_t { kFloat = 1, kHalf = 2, kBit = 3 };
+enum class Element : std::uint8_t { kFloat = 1, kHalf = 2, kBit = 3, kInt8 = 4 };
 
 struct OpclassInfo {
     const char* refused;  // nullptr, or why not and what instead: no codes fit the class

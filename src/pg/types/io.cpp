@@ -4,8 +4,28 @@
 #include "pg/memory.h"
 #include "pg/types/dense.h"
 #include "pg/types/refuse.h"
+#include "pg/types/text.h"
 
 namespace quantvec::pg {
+
+template <class Element>
+char* FormatElements(std::span<const Element> values) {
+    // FLOAT_SHORTEST_DECIMAL_LEN counts a terminating zero, which leaves room for the comma.
+    char* text = NewArray<char>(values.size() * FLOAT_SHORTEST_DECIMAL_LEN + 3);
+    char* at = text;
+    *at++ = '[';
+    for (Size i = 0; i < values.size(); ++i) {
+        if (i > 0) *at++ = ',';
+        at += float_to_shortest_decimal_bufn(ToFloat(values[i]), at);
+    }
+    *at++ = ']';
+    *at = '\0';
+    return text;
+}
+
+template char* FormatElements(std::span<const float>);
+template char* FormatElements(std::span<const Half>);
+
 namespace {
 
 template <class Element>
@@ -23,21 +43,9 @@ Datum In(FunctionCallInfo fcinfo) {
     PG_RETURN_POINTER(result);
 }
 
-// Each number with the fewest digits that read back to the same float.
 template <class Element>
 Datum Out(FunctionCallInfo fcinfo) {
-    const auto values = Values(GetDense<Element>(PG_GETARG_DATUM(0)));
-    // FLOAT_SHORTEST_DECIMAL_LEN counts a terminating zero, which leaves room for the comma.
-    char* text = NewArray<char>(values.size() * FLOAT_SHORTEST_DECIMAL_LEN + 3);
-    char* at = text;
-    *at++ = '[';
-    for (Size i = 0; i < values.size(); ++i) {
-        if (i > 0) *at++ = ',';
-        at += float_to_shortest_decimal_bufn(ToFloat(values[i]), at);
-    }
-    *at++ = ']';
-    *at = '\0';
-    PG_RETURN_CSTRING(text);
+    PG_RETURN_CSTRING(FormatElements(Values(GetDense<Element>(PG_GETARG_DATUM(0)))));
 }
 
 template <class Element>
