@@ -138,6 +138,14 @@ $node->safe_psql('postgres', q{
     INSERT INTO wide SELECT i, test_vector(i, 700) FROM generate_series(1, 500) AS i;
     CREATE INDEX wide_v ON wide USING quantvec (v) WITH (lists = 4)});
 answers_are_right($node, 'wide', 700, 'out of line');
+# pgvector's functions have the cost of an addition. With that of quantvec's, vectors out of line are not scanned for a few rows.
+for my $cost (1, 100)
+{
+    my $plan = $node->safe_psql('postgres', qq{
+        BEGIN; ALTER FUNCTION l2_distance(vector, vector) COST $cost;
+        EXPLAIN SELECT id FROM wide ORDER BY v <-> test_vector(7, 700) LIMIT 5; ROLLBACK});
+    is(scalar($plan =~ /Index Scan using wide_v/), $cost == 100 ? 1 : '', "a distance that costs $cost");
+}
 is($node->safe_psql('postgres', q{
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
