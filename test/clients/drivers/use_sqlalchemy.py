@@ -55,6 +55,13 @@ def _():
     assert items[7].b == "".join("01"[int(x)] for x in BITS[7]), items[7].b
 
 
+@check("VACUUM trains the indexes, which are older than the rows")
+def _():
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        db.execute(text("VACUUM ANALYZE items"))
+        assert db.scalar(text("SELECT lists FROM quantvec_index_info('items_l2_ops')")) > 1
+
+
 for operator, ops in CLASSES.items():
     @check(f"order_by(v.{METHODS[operator]}(..)), index vector_{ops}")
     def _():
@@ -116,13 +123,12 @@ def _():
                 is_nearest(session.scalars(select(Item.id).order_by(Item.v.l2_distance(query)).limit(5)), query)
 
 
-@check("a stream (server-side cursor) reads all rows, in order")
+@check("a stream (server-side cursor) reads all rows")
 def _():
     with Session(engine) as session:
         statement = select(Item.id).where(Item.v.is_not(None)).order_by(Item.v.l2_distance(QUERIES[0]))
-        ids = session.scalars(statement.execution_options(stream_results=True, yield_per=100)).all()
-    assert len(ids) == ROWS, len(ids)
-    is_nearest(ids, QUERIES[0])
+        session.execute(text(ONE_LIST))
+        are_all_rows(session.scalars(statement.execution_options(stream_results=True, yield_per=100)))
 
 
 @check("reflection of columns and index")

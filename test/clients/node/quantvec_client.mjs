@@ -7,7 +7,7 @@ export const method = way === 'vector' ? 'hnsw' : 'quantvec';
 export const createsExtension = way !== 'quantvec'; // CREATE EXTENSION IF NOT EXISTS vector, as an application does
 
 export const dim = 16;
-export const count = 2000;
+export const count = 5000; // as in quantvec_client.py
 
 // Multiples of 1/256 between -1 and 1, from a generator that is the same everywhere: exact in halfvec too.
 let state = 7;
@@ -41,6 +41,12 @@ export function isNearest(ids, query, operator = '<->', rows = vectors) {
   const exact = rows.map((row) => distances[operator](row, query));
   const sorted = [...exact].sort((a, b) => a - b);
   ids.forEach((id, i) => isClose(exact[id], sorted[i]));
+}
+
+// A cursor has come to the end. oneList makes the scan open the other lists as it goes.
+export const oneList = 'SET LOCAL quantvec.probes = 1';
+export function areAllRows(ids) {
+  assert.deepEqual([...ids].sort((a, b) => a - b), vectors.map((_, i) => i));
 }
 
 export function usesIndex(lines, index) {

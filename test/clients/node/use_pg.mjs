@@ -88,14 +88,16 @@ await check('named (prepared) statements, custom and generic plans', async () =>
   }
 });
 
-await check('a stream (cursor) reads all rows, in order', async () => {
+await check('a stream (cursor) reads all rows', async () => {
   const found = [];
+  await db.query('BEGIN');
+  await db.query(qv.oneList);
   const statement = 'SELECT id FROM items WHERE v IS NOT NULL ORDER BY v <-> $1';
   for await (const row of db.query(new QueryStream(statement, [pgvector.toSql(qv.queries[0])], { batchSize: 100 }))) {
     found.push(row.id);
   }
-  assert.equal(found.length, qv.count);
-  qv.isNearest(found, qv.queries[0]);
+  await db.query('COMMIT');
+  qv.areAllRows(found);
 });
 
 await check('halfvec: parameters, index', async () => {
