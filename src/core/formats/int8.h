@@ -1,5 +1,5 @@
-// This file owns the code of int8vec, the 8-bit vector of a table: a byte an element, with the row's
-// own scale and least element.
+// This file owns the code of int8vec, the 8-bit vector of a table: a byte an element, with the
+// row's own scale and least element.
 //
 //     element k of the range:  x(k) = least + scale * k, rounded once to a float;  k = 0..255
 //
