@@ -14,7 +14,8 @@ my $settings = as_vector_settings();
 plan skip_all => 'no server finds extension vector of quantvec' unless $settings;
 my $pgvector = pgvector_is_there();
 
-my $node = new_server('primary', $settings, extensions => ['IF NOT EXISTS vector']);
+# Without checksums: a page is damaged below, and the server would see it first.
+my $node = new_server('primary', $settings, extensions => ['IF NOT EXISTS vector'], no_data_checksums => 1);
 
 sub answer
 {
