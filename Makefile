@@ -9,6 +9,7 @@
 #   make bench-kernels    times of the kernels beside the machine's limits
 #   make installcheck     SQL regression and TAP tests against a running server
 #   make matrix           the tests on every PostgreSQL that it is made for, as root (SERVERS="--sql 17 18": some)
+#   make fuzz             random bytes for the readers of text and messages (FUZZ_RUNS=n inputs each, 1,000,000 without)
 #   make fuzz-queries     many random queries, with the index beside exact search (QUANTVEC_QUERIES=n, QUANTVEC_SEED=s)
 #   make clients          drivers, ORMs and frameworks of others against private servers; writes docs/clients.md's table
 #   make format           clang-format over the tree
@@ -57,7 +58,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) src/as_vector/settings.o src/as_vector/settings.d bu
 # JIT inlining of our functions has no use, and PGXS would compile each file again with clang's defaults.
 override with_llvm = no
 
-WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests check-walks check-files format matrix fuzz-queries clients
+WITHOUT_SERVER = unit unit-sanitize bench-kernels check-layers check-needs check-tests check-walks check-files format matrix fuzz fuzz-queries clients
 ifneq ($(filter-out $(WITHOUT_SERVER),$(or $(MAKECMDGOALS),all)),)
 LACKING := $(shell scripts/needs "$(PG_CONFIG)" "$(CXX)")
 ifneq ($(LACKING),)

@@ -262,7 +262,10 @@ run_tests() {
     for pattern in "${patterns[@]}"; do
         run_step "make unit${pattern:+, $pattern}" count_unit unit_tests "$pattern" || true
     done
-    [ "$mode" != all ] || run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
+    if [ "$mode" = all ]; then
+        run_step 'make unit-sanitize' count_unit make -C "$root" -j"$(nproc)" unit-sanitize || true
+        run_step 'make fuzz' count_tap make -C "$root" fuzz FUZZ_RUNS=100000 || true
+    fi
     if wants_a_server; then
         run_on_a_server
     fi
