@@ -183,9 +183,11 @@ check-walks:
 check-files:
 	scripts/check-files
 
-.PHONY: matrix fuzz-queries clients
+.PHONY: matrix fuzz fuzz-queries clients
 matrix:
 	scripts/matrix $(SERVERS)
+fuzz:
+	scripts/fuzz $(FUZZ_RUNS)
 fuzz-queries:
 	./quickstart test queries
 clients:
