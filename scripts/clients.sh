@@ -8,7 +8,7 @@
 #   quantvec_pgvector   the extension quantvec_pgvector is, and so is pgvector
 #   vector              nothing is: the client creates an extension vector, which is quantvec in pgvector's place
 #
-# What they are made of (virtual environments, node_modules, Go modules) lies in build/clients.
+# What they are made of (virtual environments, node_modules, binaries) lies in build/clients.
 
 ways=(quantvec quantvec_pgvector vector)
 
@@ -30,6 +30,7 @@ make_environment() { # FOLDER
     case $1 in
         node) make_node_environment ;;
         go) make_go_environment ;;
+        rust) make_rust_environment ;;
         *) make_python_environment ;;
     esac
 }
@@ -55,6 +56,13 @@ make_go_environment() {
     command -v go || { echo 'there is no go: install the package golang' && return 1; }
     mkdir -p "$to"
     (cd "$from" && GOTOOLCHAIN=local GOPATH="$to/path" go build -modcacherw -o "$to/" ./...)
+}
+
+make_rust_environment() {
+    command -v cargo || { echo 'there is no cargo: install the package cargo' && return 1; }
+    mkdir -p "$to"
+    cp -r "$from/." "$to/" # cargo writes beside the sources
+    cargo build --quiet --manifest-path "$to/Cargo.toml"
 }
 
 # ---- a client in a server ----
@@ -93,6 +101,7 @@ run_client() { # PROGRAM WAY
     case $folder in
         node) set -- env -C "$root/build/clients/node" node "${1##*/}" "$url" "$2" ;;
         go) set -- "$root/build/clients/go/use_$database" "$url" "$2" ;;
+        rust) set -- "$root/build/clients/rust/target/debug/use_$database" "$url" "$2" ;;
         *) set -- "$root/build/clients/$folder/bin/python" "$program" "$url" "$2" ;;
     esac
     PYTHONPATH=$root/test/clients/common timeout 300 "$@" || status=$?

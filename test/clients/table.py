@@ -18,7 +18,7 @@ for line in pathlib.Path(results).read_text().splitlines():
 
 lines = [f"PostgreSQL {server}, {datetime.date.today()}. A number counts checks.", "",
          "| client | versions | " + " | ".join(f"`{way}`" for way in WAYS) + " |", "|---|---|---|---|---|"]
-for row in rows.values():
+for row in sorted(rows.values(), key=lambda row: row["title"].casefold()):
     lines.append("| " + " | ".join([row["title"], row["versions"], *(row.get(way, "-") for way in WAYS)]) + " |")
 
 path = pathlib.Path(document)

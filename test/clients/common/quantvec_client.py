@@ -90,7 +90,7 @@ def was_used(index):
 
 
 def client(name, *packages):
-    versions = [f"{package.replace('pgvector', 'pgvector-python')} {version(package)}" for package in packages]
+    versions = [f"{'pgvector-python' if package == 'pgvector' else package} {version(package)}" for package in packages]
     print(f"# {name}: {', '.join(versions)}", flush=True)
 
 

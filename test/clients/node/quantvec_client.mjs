@@ -58,7 +58,7 @@ export const mean = (rows) => rows[0].map((_, i) => rows.reduce((sum, row) => su
 
 export function client(name, ...packages) {
   const version = (p) => JSON.parse(readFileSync(`node_modules/${p}/package.json`)).version;
-  const versions = packages.map((p) => `${p.replace('pgvector', 'pgvector-node')} ${version(p)}`);
+  const versions = packages.map((p) => `${p === 'pgvector' ? 'pgvector-node' : p} ${version(p)}`);
   console.log(`# ${name}: ${versions.join(', ')}`);
 }
 
