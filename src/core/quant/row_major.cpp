@@ -5,6 +5,15 @@
 
 namespace quantvec::quant {
 
+Extent ExtentOf(ConstFloatSpan residual) {
+    Extent extent;
+    for (float r : residual) {
+        if (r < extent.low) extent.low = r;
+        if (r > extent.high) extent.high = r;
+    }
+    return extent;
+}
+
 void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece) {
     const std::size_t row_end = row_begin + code.size();
     const std::size_t from = row_begin > begin ? row_begin : begin;

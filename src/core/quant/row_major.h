@@ -11,6 +11,12 @@
 
 namespace quantvec::quant {
 
+// The range of a residual's coordinates, to which zero belongs.
+struct Extent {
+    float low = 0, high = 0;
+};
+Extent ExtentOf(ConstFloatSpan residual);
+
 // Copies the part of a row's code, which lies at `row_begin` of the block's codes, that falls into
 // the piece at `begin`.
 void ScatterRow(ConstByteSpan code, std::size_t row_begin, std::size_t begin, ByteSpan piece);

@@ -78,11 +78,7 @@ void Sq4::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     const kernels::Kernels& k = kernels::Active();
     const std::size_t n = spec.padded_dim;
     const LevelTable& table = TableOf(spec);
-    float low = 0, high = 0;
-    for (float r : residual) {
-        if (r < low) low = r;
-        if (r > high) high = r;
-    }
+    const auto [low, high] = ExtentOf(residual);
     const float rr = k.ordered_dot(residual.data(), residual.data(), n);
     const float sigma = __builtin_sqrtf(rr / static_cast<float>(n));
     std::span<const float> shares = kWhole;

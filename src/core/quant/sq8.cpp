@@ -9,11 +9,7 @@ void Sq8::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centr
     const std::size_t n = spec.padded_dim;
     // Zero belongs to the range: every |r^_j| is then at most 255 steps (PrepareQuery relies on
     // it).
-    float low = 0, high = 0;
-    for (float r : residual) {
-        if (r < low) low = r;
-        if (r > high) high = r;
-    }
+    const auto [low, high] = ExtentOf(residual);
     const std::uint16_t scale = ToBfloat16Up(2 * ((high - low) / 255.0f));
     const float step = FromBfloat16(scale) / 2;
     const float inverse = step > 0 ? 1.0f / step : 0.0f;
