@@ -48,6 +48,7 @@ SELECT vector_spherical_distance('[1,0]', '[0,1]'), vector_spherical_distance('[
 SELECT avg(v), sum(v) FROM unnest('{"[1,2,3]",NULL,"[3,5,7]"}'::vector[]) AS v;
 SELECT avg(v), sum(v) FROM unnest('{}'::vector[]) AS v;
 SELECT avg(v), sum(v) FROM unnest('{NULL}'::vector[]) AS v;
+SELECT avg(v), sum(v) FROM unnest('{"[-0,-0]","[-0,0]"}'::vector[]) AS v;
 SELECT avg(v) FROM unnest('{"[1,2]","[3]"}'::vector[]) AS v;
 SELECT sum(v) FROM unnest('{"[1,2]","[3]"}'::vector[]) AS v;
 SELECT sum(v) FROM unnest('{"[3e38]","[3e38]"}'::vector[]) AS v;

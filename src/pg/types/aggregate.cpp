@@ -2,6 +2,7 @@
 //
 // The state is float8[]: how many vectors came, then the sum of each dimension. {0} before the
 // first. Anybody may call these functions with an array of his own, so its shape is checked.
+#include <algorithm>
 #include <cmath>
 
 #include "pg/memory.h"
@@ -31,7 +32,10 @@ State NewState(Size dim) {
     array->elemtype = FLOAT8OID;
     ARR_DIMS(array)[0] = static_cast<int>(dim + 1);
     ARR_LBOUND(array)[0] = 1;
-    return GetState(array, "");
+    const State state = GetState(array, "");
+    // Not 0, which would take the sign from a sum of -0 alone.
+    std::fill(state.sums.begin(), state.sums.end(), -0.0);
+    return state;
 }
 
 // The array that a transition may write into: its own argument where an aggregate calls it, which
