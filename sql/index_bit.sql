@@ -120,3 +120,10 @@ CREATE INDEX ON t USING quantvec (b) WITH (bits = 1);
 CREATE INDEX ON t USING quantvec (b bit_jaccard_ops);
 CREATE INDEX ON t USING quantvec (v bit_hamming_ops);
 DROP TABLE t;
+
+-- a length that is gone: what to do is said in the column's own type
+CREATE TABLE t (b bit(8));
+CREATE INDEX t_b ON t USING quantvec (b);
+ALTER TABLE t ALTER b TYPE bit varying;
+SELECT advice FROM quantvec_index_info('t_b');
+DROP TABLE t;

@@ -38,7 +38,8 @@ int DimToBuild(Relation index) {
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("column does not have dimensions"),
                         errhint("Declare the column with a number of dimensions, for example "
-                                "vector(768), or index an expression that has one.")));
+                                "%s(768), or index an expression that has one.",
+                                format_type_be(index->rd_opcintype[0]))));
     return dim;
 }
 

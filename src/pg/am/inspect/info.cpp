@@ -146,9 +146,9 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
             return "VACUUM: it writes lists anew that have many dead rows";
     if (DeclaredDim(index) < 0)
         return psprintf(
-            "ALTER TABLE .. TYPE vector(%u): the column has no dimensions any more, and "
+            "ALTER TABLE .. TYPE %s(%u): the column has no dimensions any more, and "
             "REINDEX, or a restore of a dump, would fail",
-            meta.dim);
+            format_type_be(index->rd_opcintype[0]), meta.dim);
     if (HasDrifted(notes, drift) && live < kLeastRowsToRetrain)
         return "REINDEX: rows are farther from the centers of their lists than those they were "
                "made for";
