@@ -173,6 +173,18 @@ $node->safe_psql('postgres', 'CREATE DATABASE written TEMPLATE template0');
 $node->safe_psql('written', "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public; COMMENT ON EXTENSION vector IS 'vector data type and ivfflat and hnsw access methods'; $contents");
 is((split /\n/, $node->safe_psql('written', $questions))[1], '40', 'the statements of a dump');
 
+# ---- pgvector's files are not overwritten ----
+
+my $guard = "$FindBin::RealBin/../../scripts/pgvector-is-not-in";
+my $extensions = PostgreSQL::Test::Utils::tempdir() . '/of a server';
+mkdir $extensions;
+command_ok([ $guard, $extensions ], 'a folder without an extension vector is free');
+append_to_file("$extensions/vector.control", "comment = 'quantvec by another name'\n");
+command_ok([ $guard, $extensions ], 'so is one with our own files');
+append_to_file("$extensions/vector--0.8.0.sql", "CREATE TYPE vector;\n");
+symlink $extensions, "$extensions, linked" or die "symlink: $!";
+command_fails_like([ $guard, $_ ], qr/vector--0\.8\.0\.sql is pgvector's/, "pgvector's files are seen: $_") for $extensions, "$extensions, linked";
+
 all_indexes_are_sound($node);
 log_is_clean($node);
 done_testing();
