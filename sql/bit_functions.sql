@@ -18,6 +18,24 @@ SELECT count(*), sum(differ) > 0 AND sum(shared) > 0 AS both_kinds, bool_and(a::
                  (SELECT count(*) FROM generate_series(1, n) AS i WHERE substr(a, i, 1) = '1' AND substr(b, i, 1) = '1') AS shared
               FROM pairs) AS p;
 
+-- a damaged value is refused: three bits in no byte, in five bytes; fewer than none
+CREATE CAST (bytea AS bit) WITHOUT FUNCTION;
+DO $$
+DECLARE
+    value bytea;
+BEGIN
+    FOREACH value IN ARRAY ARRAY['\x', '\x0101', '\x03000000', '\x00000003', '\x03030303', '\x0100000000000000', '\xffffffff00']::bytea[] LOOP
+        BEGIN
+            -- "bit" has no length; bit is bit(1)
+            PERFORM value::"bit" <~> value::"bit";
+            RAISE EXCEPTION 'taken: %', value;
+        EXCEPTION WHEN data_corrupted THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+DROP CAST (bytea AS bit);
+
 -- the two steps: near by the signs, then by the vectors
 CREATE TABLE items AS SELECT i, array_agg(sin(i * j) ORDER BY j)::vector(64) AS v
     FROM generate_series(1, 300) AS i, generate_series(1, 64) AS j GROUP BY i;

@@ -117,6 +117,15 @@ CREATE TABLE t (a bit(64001), b bit(8), v bit varying);
 CREATE INDEX ON t USING quantvec (a);
 CREATE INDEX ON t USING quantvec (b) WITH (quantizer = sq8);
 CREATE INDEX ON t USING quantvec (b) WITH (bits = 1);
+CREATE INDEX t_b ON t USING quantvec (b);
+-- what is set later is told by REINDEX; VACUUM trains all the same
+ALTER INDEX t_b SET (quantizer = sq4);
+INSERT INTO t SELECT NULL, i::bit(8) FROM generate_series(1, 6000) AS i;
+VACUUM t;
+SELECT trained FROM quantvec_index_info('t_b');
+REINDEX INDEX t_b;
+ALTER INDEX t_b RESET (quantizer);
+REINDEX INDEX t_b;
 CREATE INDEX ON t USING quantvec (b bit_jaccard_ops);
 CREATE INDEX ON t USING quantvec (v bit_hamming_ops);
 DROP TABLE t;

@@ -29,7 +29,7 @@ ConstFloatSpan Int8Values(Datum datum) {
 
 // 0 and 1.
 ConstFloatSpan BitValues(Datum datum) {
-    const VarBit* bits = DatumGetVarBitP(datum);
+    const VarBit* bits = GetBits(datum);
     const FloatSpan values = NewSpan<float>(static_cast<Size>(VARBITLEN(bits)));
     for (int i = 0; i < VARBITLEN(bits); ++i) values[static_cast<Size>(i)] = BitAt(bits, i);
     return values;

@@ -117,7 +117,8 @@ void CheckOptionsFor(const IndexOptions& options, Element element) {
         (options.quantizer != none.quantizer || options.bits != none.bits))
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                         errmsg("an index on type bit has no choice of a quantizer"),
-                        errhint("Its codes are the bits themselves.")));
+                        errhint("Its codes are the bits themselves. Of an index that is there: "
+                                "ALTER INDEX ... RESET (quantizer, bits).")));
 }
 
 quant::Spec SpecOf(const IndexOptions& options, Element element, std::size_t dim) {

@@ -5,13 +5,24 @@
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
+
+const VarBit* GetBits(Datum datum) {
+    const VarBit* bits = DatumGetVarBitP(datum);
+    const Size bytes = VARSIZE(bits);
+    const int length = bytes < VARBITTOTALLEN(0) ? -1 : VARBITLEN(bits);
+    if (length < 0 || bytes != static_cast<Size>(VARBITTOTALLEN(static_cast<int64>(length))))
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("damaged value of type bit: %d bits in %zu bytes", length, bytes)));
+    return bits;
+}
+
 namespace {
 
 // Bits beyond the length are zeros: the server sees to it.
 template <class Compute>
 Datum DistanceOf(FunctionCallInfo fcinfo, Compute compute) {
-    const VarBit* a = PG_GETARG_VARBIT_P(0);
-    const VarBit* b = PG_GETARG_VARBIT_P(1);
+    const VarBit* a = GetBits(PG_GETARG_DATUM(0));
+    const VarBit* b = GetBits(PG_GETARG_DATUM(1));
     if (VARBITLEN(a) != VARBITLEN(b))
         ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
                         errmsg("different bit lengths %u and %u", VARBITLEN(a), VARBITLEN(b))));

@@ -13,6 +13,9 @@ inline VarBit* NewBits(int n) {
     return bits;
 }
 
+// The datum as bits, detoasted. Raises ERRCODE_DATA_CORRUPTED unless its size is that of its length.
+const VarBit* GetBits(Datum datum);
+
 // Bit i, from 0.
 inline bool BitAt(const VarBit* bits, int i) {
     return VARBITS(bits)[i / 8] >> (7 - i % 8) & 1;

@@ -33,6 +33,7 @@ MemoryContext BuildContext() {
 // Dimensions of a new index.
 int DimToBuild(Relation index) {
     CheckBuildable(index);
+    CheckOptionsFor(OptionsOf(index), OpclassOf(index).element);
     const int dim = DeclaredDim(index);
     if (dim < 0)
         ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -72,7 +73,6 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
                  errhint("A sub-quantizer needs at least one dimension.")));
-    CheckOptionsFor(b.options, b.opclass->element);
     b.layout =
         ivf::MakeLayout(SpecOf(b.options, b.opclass->element, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
