@@ -13,7 +13,8 @@ inline VarBit* NewBits(int n) {
     return bits;
 }
 
-// The datum as bits, detoasted. Raises ERRCODE_DATA_CORRUPTED unless its size is that of its length.
+// The datum as bits, detoasted. Raises ERRCODE_DATA_CORRUPTED unless its size is that of its
+// length.
 const VarBit* GetBits(Datum datum);
 
 // Bit i, from 0.
