@@ -1,4 +1,4 @@
--- Indexes on type bit, by Hamming distance: the codes are the bits, so that estimates are distances.
+-- Indexes on type bit, by Hamming and by Jaccard distance: the codes are the bits, so that estimates are distances.
 
 \getenv srcdir PG_ABS_SRCDIR
 \set compare :srcdir /sql/include/compare.sql
@@ -94,10 +94,45 @@ SELECT count(*), count(*) FILTER (WHERE found = t.id) AS found FROM t, LATERAL (
 RESET enable_seqscan;
 DROP TABLE t, q;
 
+-- Jaccard distance: sets of 1 to 64 of 200 elements that share some, the empty set and the full one
+CREATE FUNCTION pg_temp.is_in(i int, j int) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+    $$SELECT (hashint4(i % 40 * 200 + j)::bigint + 2147483648) % 100 < 20 AND (hashint4(100000 + i * 200 + j)::bigint + 2147483648) % 100 < 10 + i % 90
+        OR (hashint4(-100000 - i * 200 - j)::bigint + 2147483648) % 100 < i % 5$$;
+CREATE TABLE s AS SELECT i AS id, (SELECT string_agg(CASE WHEN pg_temp.is_in(i, j) THEN '1' ELSE '0' END, '' ORDER BY j) FROM generate_series(1, 200) AS j)::bit(200) AS b
+    FROM generate_series(1, 5000) AS i;
+INSERT INTO s VALUES (5001, repeat('0', 200)::bit(200)), (5002, repeat('1', 200)::bit(200)), (5003, repeat('0', 200)::bit(200));
+CREATE TABLE q AS SELECT b FROM s WHERE id % 250 = 7 OR id IN (5001, 5002);
+CREATE INDEX s_b ON s USING quantvec (b bit_jaccard_ops) WITH (lists = 30);
+SELECT quantizer, bits, metric, dim, padded_dim, trained, lists, advice FROM quantvec_index_info('s_b');
+SELECT min(bit_count(b)), max(bit_count(b)), avg(bit_count(b))::int AS mean, count(DISTINCT b) > 4500 AS differ FROM s WHERE id <= 5000;
+SET quantvec.probes = 30;
+SELECT k, c.* FROM unnest('{1,10,100,NULL}'::int[]) AS k,
+    pg_temp.compare_bits('s', 'b <%%> %s', ARRAY(SELECT b::text FROM q OFFSET CASE WHEN k IS NULL THEN 19 ELSE 0 END), k) AS c;
+SET quantvec.rerank = off;
+SELECT * FROM pg_temp.compare_bits('s', 'b <%%> %s', ARRAY(SELECT b::text FROM q), 100);
+RESET quantvec.rerank;
+RESET quantvec.probes;
+SELECT wrong < 12 AS most_are_right FROM pg_temp.compare_bits('s', 'b <%%> %s', ARRAY(SELECT b::text FROM q), 10);
+SET quantvec.probes = 30;
+INSERT INTO s SELECT id + 6000, ~b FROM s WHERE id % 5 = 1;
+INSERT INTO s VALUES (12000, NULL);
+DELETE FROM s WHERE id % 3 = 0 AND id < 5000;
+VACUUM s;
+SELECT c.*, live_rows = (SELECT count(*) FROM s WHERE b IS NOT NULL) AS live, table_rows_checked = live_rows AS compared
+    FROM pg_temp.compare_bits('s', 'b <%%> %s', ARRAY(SELECT b::text FROM q), 10) AS c, quantvec_check('s_b', true);
+SELECT * FROM pg_temp.compare_bits('s WHERE id % 7 = 1', 'b <%%> %s', ARRAY(SELECT b::text FROM q), 10);
+-- both indexes on one column: each serves its operator
+CREATE INDEX s_h ON s USING quantvec (b) WITH (lists = 30);
+SELECT * FROM pg_temp.compare_bits('s', 'b <~> %s', ARRAY(SELECT b::text FROM q), 10);
+SELECT * FROM pg_temp.compare_bits('s', 'b <%%> %s', ARRAY(SELECT b::text FROM q), 10);
+RESET quantvec.probes;
+DROP TABLE s, q;
+
 -- every length of a last byte, one bit, the longest
 CREATE FUNCTION pg_temp.lengths(n int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     answer record;
+    wrong bigint;
 BEGIN
     EXECUTE format('CREATE TABLE l AS SELECT i AS id, (SELECT string_agg(CASE WHEN (i * j) %% 7 < 3 THEN ''1'' ELSE ''0'' END, '''' ORDER BY j)
                     FROM generate_series(1, %1$s) AS j)::bit(%1$s) AS b FROM generate_series(1, 40) AS i', n);
@@ -105,8 +140,14 @@ BEGIN
     SELECT * INTO answer FROM pg_temp.compare_bits('l', 'b <~> %s', ARRAY(SELECT b::text FROM l WHERE id < 3), NULL);
     ASSERT answer.rows = 80;
     ASSERT (SELECT table_rows_checked = 40 FROM quantvec_check('l_b', true));
+    wrong := answer.wrong;
+    EXECUTE 'DROP INDEX l_b';
+    EXECUTE 'CREATE INDEX l_b ON l USING quantvec (b bit_jaccard_ops) WITH (lists = 1)';
+    SELECT * INTO answer FROM pg_temp.compare_bits('l', 'b <%%> %s', ARRAY(SELECT b::text FROM l WHERE id < 3), NULL);
+    ASSERT answer.rows = 80;
+    ASSERT (SELECT table_rows_checked = 40 FROM quantvec_check('l_b', true));
     DROP TABLE l;
-    RETURN answer.wrong;
+    RETURN wrong + answer.wrong;
 END $$;
 SET client_min_messages = warning;
 SELECT n, pg_temp.lengths(n) AS wrong FROM unnest('{1,2,7,8,9,63,64,65,1000,20000,64000}'::int[]) AS n;
@@ -126,7 +167,6 @@ SELECT trained FROM quantvec_index_info('t_b');
 REINDEX INDEX t_b;
 ALTER INDEX t_b RESET (quantizer);
 REINDEX INDEX t_b;
-CREATE INDEX ON t USING quantvec (b bit_jaccard_ops);
 CREATE INDEX ON t USING quantvec (v bit_hamming_ops);
 DROP TABLE t;
 

@@ -72,8 +72,8 @@ COMMENT ON OPERATOR CLASS bit_hamming_ops USING hnsw IS 'ORDER BY column <~> con
 CREATE OPERATOR CLASS bit_jaccard_ops
     FOR TYPE bit USING hnsw AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_jaccard_info(internal);
-COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
+    FUNCTION 1 quantvec_bit_jaccard_info(internal);
+COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'ORDER BY column <%> constant: Jaccard distance';
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
     FOR TYPE sparsevec USING hnsw AS

@@ -4,10 +4,6 @@ CREATE FUNCTION quantvec_no_l1_info(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION quantvec_no_l1_info(internal) IS 'tells the access method that there are no codes for <+> yet, and what to do instead';
 
-CREATE FUNCTION quantvec_no_jaccard_info(internal) RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION quantvec_no_jaccard_info(internal) IS 'tells the access method that there are no codes for <%> yet, and what to do instead';
-
 CREATE FUNCTION quantvec_no_sparsevec_info(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION quantvec_no_sparsevec_info(internal) IS 'tells the access method that there are no codes for sparsevec yet, and what to do instead';
@@ -23,12 +19,6 @@ CREATE OPERATOR CLASS halfvec_l1_ops
     OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
     FUNCTION 1 quantvec_no_l1_info(internal);
 COMMENT ON OPERATOR CLASS halfvec_l1_ops USING quantvec IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS bit_jaccard_ops
-    FOR TYPE bit USING quantvec AS
-    OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_jaccard_info(internal);
-COMMENT ON OPERATOR CLASS bit_jaccard_ops USING quantvec IS 'has no index yet: building one fails, and says what to do instead';
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
     DEFAULT FOR TYPE sparsevec USING quantvec AS

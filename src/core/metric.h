@@ -6,8 +6,14 @@
 //   cosine    <=>   1 - <x,q>/(||x|| ||q||)    ||x' - q'||^2, unit vectors    2 * d
 //   ip        <#>   -<x, q>                    -2 <x, q>                      2 * d
 //   hamming   <~>   bits of x that differ      ||x - q||^2, elements 0 or 1   d
+//   jaccard   <%>   1 - |x & q| / |x | q|      2 |x ^ q| / (|x| + |q|)        2 d / (2 - d)
 //
 // For one query the key grows with the distance, so an order by key is the order by distance.
+//
+// Jaccard, with |x| for the number of bits that are set: the key is ||x' - q'||^2 of unit vectors
+// where |x| = |q|, and above it elsewhere, since an arithmetic mean is not below a geometric one.
+// So lists are made and chosen as for cosine. Two values without a common bit have distance 1 and
+// key 2, also if no bit is set at all.
 //
 // Codes estimate one number only, a squared L2 distance (less ||x||^2 for inner product). For inner
 // product that number is the key plus ||q||^2, which is the same for every row. The scan's floats
@@ -20,7 +26,18 @@
 namespace quantvec {
 
 // The values are stored in the metapage.
-enum class Metric : std::uint8_t { kL2 = 1, kInnerProduct = 2, kCosine = 3, kHamming = 4 };
+enum class Metric : std::uint8_t {
+    kL2 = 1,
+    kInnerProduct = 2,
+    kCosine = 3,
+    kHamming = 4,
+    kJaccard = 5,
+};
+
+// Do lists hold unit vectors?
+inline bool IsOfDirections(Metric metric) {
+    return metric == Metric::kCosine || metric == Metric::kJaccard;
+}
 
 inline double KeyFromDistance(Metric metric, double distance) {
     switch (metric) {
@@ -28,6 +45,8 @@ inline double KeyFromDistance(Metric metric, double distance) {
             return distance * distance;
         case Metric::kHamming:
             return distance;
+        case Metric::kJaccard:
+            return 2.0 * distance / (2.0 - distance);
         case Metric::kInnerProduct:
         case Metric::kCosine:
             break;

@@ -70,7 +70,6 @@ my %refused = (
     # classes without codes say what to do instead
     'hnsw (v vector_l1_ops)' => qr/0A000: quantvec has no index for operator class "vector_l1_ops".*HINT:.*rank its nearest rows again/s,
     'hnsw ((v::halfvec(32)) halfvec_l1_ops)' => qr/0A000: quantvec has no index for operator class "halfvec_l1_ops".*HINT:/s,
-    'hnsw ((binary_quantize(v)::bit(32)) bit_jaccard_ops)' => qr/0A000: .*"bit_jaccard_ops".*HINT:/s,
     'hnsw ((v::sparsevec(32)) sparsevec_l2_ops)' => qr/0A000: .*"sparsevec_l2_ops".*HINT:.*index a cast/s,
     'hnsw ((v::sparsevec(32)) sparsevec_l1_ops)' => qr/0A000: .*"sparsevec_l1_ops".*HINT:/s,
     'quantvec ((v::sparsevec(32)))' => qr/0A000: .*"sparsevec_l2_ops".*HINT:.*index a cast/s,

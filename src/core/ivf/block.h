@@ -9,7 +9,7 @@
 //
 // A block begins at a multiple of 64. The prefix lies on one page, the factors lie on one page; a
 // part that does not fit into the rest of a page begins the next one, so at most 192 bytes of a
-// page are lost (320 with offsets, which sq8 and sq4 have), whatever the dimension:
+// page are lost (320 with offsets, which sq8, sq4 and sets have), whatever the dimension:
 //
 //   page n     | ... | prefix of 7 | factors of 7 | codes of 7 . . . |
 //   page n+1   | . . codes of 7 | prefix of 8 |   (too small for factors)

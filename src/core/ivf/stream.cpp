@@ -87,8 +87,10 @@ void ListScanner::Score(const std::uint8_t* head, std::uint32_t page, std::uint3
                         float threshold, std::uint32_t mask, ScoredBlock& block) {
     const std::uint32_t live = HeadAt(head)->live;
     rows_scored_ += static_cast<std::uint64_t>(__builtin_popcount(live));
-    const std::uint32_t below = kernels::Active().bound_block(FactorsOf(*layout_, head), scalars_,
-                                                              sums_, threshold, lower_, estimate_);
+    const kernels::BlockFactors factors = FactorsOf(*layout_, head);
+    layout_->quantizer->FinishSums(*prepared_, factors, sums_);
+    const std::uint32_t below =
+        kernels::Active().bound_block(factors, scalars_, sums_, threshold, lower_, estimate_);
     block = {
         .head = head,
         .page = page,

@@ -1,6 +1,7 @@
-// Encoding and scan of bits (bits.h).
+// Encoding and scan of bits and sets (bits.h).
 #include "core/quant/bits.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "core/quant/rotation.h"
@@ -8,30 +9,75 @@
 namespace quantvec::quant {
 namespace {
 
-// The bits of a vector of the rotated space, which is used up.
-void ToBits(const Spec& spec, FloatSpan rotated, ByteSpan bits) {
+// The elements of a vector of the rotated space, which is used up, that are above `least`. Returns
+// their number.
+std::size_t ToBits(const Spec& spec, FloatSpan rotated, float least, ByteSpan bits) {
     Unrotate({spec.signs, RotationBytes(spec.padded_dim)}, rotated);
     std::memset(bits.data(), 0, bits.size());
-    for (std::size_t i = 0; i < spec.dim; ++i)
-        bits[i / 8] |= static_cast<std::uint8_t>((rotated[i] + spec.mean[i] > 0.5f) << (i % 8));
+    std::size_t ones = 0;
+    for (std::size_t i = 0; i < spec.dim; ++i) {
+        const bool one = rotated[i] + spec.mean[i] > least;
+        bits[i / 8] |= static_cast<std::uint8_t>(one << (i % 8));
+        ones += one;
+    }
+    return ones;
+}
+
+std::size_t EncodeBits(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid,
+                       FloatSpan workspace, float least, EncodedRow& row) {
+    for (std::size_t i = 0; i < spec.padded_dim; ++i) workspace[i] = residual[i] + centroid[i];
+    row.factors = {.add = 0, .offset = 0, .scale = ToBfloat16(1), .error = 0};
+    return ToBits(spec, workspace, least, row.code);
+}
+
+std::size_t PrepareBits(const Spec& spec, ConstFloatSpan query, ByteSpan memory, float least,
+                        PreparedQuery& prepared) {
+    const FloatSpan copy = {reinterpret_cast<float*>(memory.data()), spec.padded_dim};
+    std::memcpy(copy.data(), query.data(), query.size_bytes());
+    prepared.tables = memory.subspan(copy.size_bytes());
+    prepared.round_error = 0;
+    prepared.exact = true;
+    return ToBits(spec, copy, least, prepared.tables);
+}
+
+constexpr float kHalf = 0.5f;
+float HalfOfUnit(const Spec& spec) {
+    return 0.5f / std::sqrt(static_cast<float>(spec.dim));
 }
 
 }  // namespace
 
 void Bits::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float,
                   FloatSpan workspace, EncodedRow& row) const {
-    for (std::size_t i = 0; i < spec.padded_dim; ++i) workspace[i] = residual[i] + centroid[i];
-    ToBits(spec, workspace, row.code);
-    row.factors = {.add = 0, .offset = 0, .scale = ToBfloat16(1), .error = 0};
+    EncodeBits(spec, residual, centroid, workspace, kHalf, row);
 }
 
 void Bits::PrepareQuery(const Spec& spec, ConstFloatSpan query, float, ByteSpan memory,
                         PreparedQuery& prepared) const {
-    const FloatSpan copy = {reinterpret_cast<float*>(memory.data()), spec.padded_dim};
-    std::memcpy(copy.data(), query.data(), query.size_bytes());
-    prepared.tables = memory.subspan(copy.size_bytes());
-    ToBits(spec, copy, prepared.tables);
-    prepared.exact = true;
+    PrepareBits(spec, query, memory, kHalf, prepared);
+}
+
+void Sets::Encode(const Spec& spec, ConstFloatSpan residual, ConstFloatSpan centroid, float,
+                  FloatSpan workspace, EncodedRow& row) const {
+    row.factors.offset =
+        static_cast<float>(EncodeBits(spec, residual, centroid, workspace, HalfOfUnit(spec), row));
+}
+
+void Sets::PrepareQuery(const Spec& spec, ConstFloatSpan query, float, ByteSpan memory,
+                        PreparedQuery& prepared) const {
+    prepared.total =
+        static_cast<float>(PrepareBits(spec, query, memory, HalfOfUnit(spec), prepared));
+    prepared.round_error = kSlack;
+}
+
+void Sets::FinishSums(const PreparedQuery& prepared, const kernels::BlockFactors& factors,
+                      float sums[32]) const {
+    for (std::size_t r = 0; r < kBlockRows; ++r) {
+        float ones;
+        std::memcpy(&ones, factors.offset + r, sizeof(ones));
+        const float both_sizes = ones + prepared.total;
+        sums[r] = both_sizes > 0 ? 2 * sums[r] / both_sizes : 2;
+    }
 }
 
 void Bits::ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,

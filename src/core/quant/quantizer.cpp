@@ -17,6 +17,7 @@ const Quantizer& Get(Kind kind) {
     static constinit const Sq4 sq4;
     static constinit const Pq pq;
     static constinit const Bits bits;
+    static constinit const Sets sets;
     switch (kind) {
         case Kind::kBq:
             return bq;
@@ -28,6 +29,8 @@ const Quantizer& Get(Kind kind) {
             return pq;
         case Kind::kBits:
             return bits;
+        case Kind::kSets:
+            return sets;
     }
     __builtin_unreachable();
 }
@@ -35,6 +38,7 @@ const Quantizer& Get(Kind kind) {
 kernels::BlockScalars ListScalars(const PreparedQuery& prepared, float base) {
     kernels::BlockScalars exact = {};
     exact.unit = 1;
+    exact.round_error = prepared.round_error;
     if (prepared.exact) return exact;
     const float distance = __builtin_sqrtf(base);
     return {

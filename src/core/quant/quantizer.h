@@ -22,7 +22,7 @@
 //   add      ||r||^2 + 2 <c, r^>, for inner product less ||x||^2                float
 //   scale    -2 * step of the code, rounded to bfloat16                         bfloat16
 //   error    ||e||, e = r - r^, rounded up                                      bfloat16
-//   offset   -2 * value of code 0 (sq8 and sq4)                                 float
+//   offset   -2 * value of code 0 (sq8 and sq4); elements that are 1 (sets)     float
 //
 // A block holds 32 rows (ivf/block.h draws it). The quantizer decides how codes lie in it, and
 // Scatter and ScanPiece agree on that: row after row (row_major.h), or transposed, so that many
@@ -37,7 +37,12 @@ namespace quantvec::quant {
 inline constexpr std::size_t kBlockRows = 32;
 
 // Stored in the metapage: never renumber.
-enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2, kSq4 = 3, kPq = 4, kBits = 5 };
+enum class Kind : std::uint8_t { kSq8 = 1, kBq = 2, kSq4 = 3, kPq = 4, kBits = 5, kSets = 6 };
+
+// Codes that are the elements themselves.
+inline bool IsOfBits(Kind kind) {
+    return kind == Kind::kBits || kind == Kind::kSets;
+}
 
 // Where the 16 levels of sq4 lie. Stored in the metapage: never renumber.
 enum class Levels : std::uint8_t { kUniform = 0, kLloydMax = 1, kNf4 = 2 };
@@ -52,7 +57,7 @@ struct Spec {
     const float* books = nullptr;  // pq: codebooks and their norms (pq.h)
     const float* norms = nullptr;
     float spread = 0;  // pq: measured Spread; 0: 1 / sqrt(padded_dim - 1)
-    // bits: the way back to the elements
+    // bits and sets: the way back to the elements
     std::uint32_t dim = 0;
     const std::uint8_t* signs = nullptr;  // of the rotation
     const float* mean = nullptr;          // [dim]
@@ -86,7 +91,7 @@ struct PreparedQuery {
     float refine_unit;               // refine: the size of one step of the integer dot
     float refine_shift;
     float refine_round_error;
-    bool exact = false;  // the sum of a row is its key
+    bool exact = false;  // the finished sum of a row is its key, but for round_error
 };
 
 struct Estimate {
@@ -132,6 +137,12 @@ class Quantizer {
     virtual void ScanPiece(const Spec& spec, const PreparedQuery& prepared, std::size_t begin,
                            ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
                            float sums[32]) const = 0;
+
+    // Makes of the sums of a whole block what bound_block takes. factors: the block's
+    virtual void FinishSums(const PreparedQuery& prepared, const kernels::BlockFactors& factors,
+                            float sums[32]) const {
+        (void)prepared, (void)factors, (void)sums;
+    }
 
     // The estimate that orders rows which get no exact distance: it is nearest on average. The
     // estimate from which bounds are made errs alike for near rows and far ones. base = ||q -

@@ -45,6 +45,8 @@ constexpr Measure MeasureOf(Metric metric) {
             return Measure::kCosine;
         case Metric::kHamming:
             return Measure::kHamming;
+        case Metric::kJaccard:
+            return Measure::kJaccard;
     }
 }
 
@@ -71,6 +73,18 @@ constexpr OpclassInfo kHamming = {
     kMaxIndexedBits, BitValues,        Measure::kHamming, Distance<Measure::kL2Sqr, float>,
 };
 
+// Sums of zeros and ones: floats hold them, too.
+double JaccardOfFloats(ConstFloatSpan a, ConstFloatSpan b) {
+    const kernels::Kernels& k = kernels::Active();
+    const double both = k.inner_product(a.data(), b.data(), a.size());
+    return JaccardDistance(both, both + k.l2sqr(a.data(), b.data(), a.size()));
+}
+
+constexpr OpclassInfo kJaccard = {
+    nullptr,         Metric::kJaccard, Element::kBit,     "bit lengths",
+    kMaxIndexedBits, BitValues,        Measure::kJaccard, JaccardOfFloats,
+};
+
 constexpr OpclassInfo Refused(const char* instead) {
     OpclassInfo info = {};
     info.refused = instead;
@@ -78,8 +92,6 @@ constexpr OpclassInfo Refused(const char* instead) {
 }
 constexpr OpclassInfo kNoL1 =
     Refused("Build an index for <->, and rank its nearest rows again by <+>.");
-constexpr OpclassInfo kNoJaccard =
-    Refused("Build an index for <~>, and rank its nearest rows again by <%>.");
 constexpr OpclassInfo kNoSparse =
     Refused("Up to 16000 dimensions, index a cast: ((column::vector(n)) vector_l2_ops).");
 
@@ -198,13 +210,13 @@ QV_SQL_FUNCTION(quantvec_int8vec_cosine_info) {
 QV_SQL_FUNCTION(quantvec_bit_hamming_info) {
     PG_RETURN_POINTER(&kHamming);
 }
+QV_SQL_FUNCTION(quantvec_bit_jaccard_info) {
+    PG_RETURN_POINTER(&kJaccard);
+}
 
 // Classes that pgvector has, and for which there are no codes yet.
 QV_SQL_FUNCTION(quantvec_no_l1_info) {
     PG_RETURN_POINTER(&kNoL1);
-}
-QV_SQL_FUNCTION(quantvec_no_jaccard_info) {
-    PG_RETURN_POINTER(&kNoJaccard);
 }
 QV_SQL_FUNCTION(quantvec_no_sparsevec_info) {
     PG_RETURN_POINTER(&kNoSparse);

@@ -121,12 +121,12 @@ void CheckOptionsFor(const IndexOptions& options, Element element) {
                                 "ALTER INDEX ... RESET (quantizer, bits).")));
 }
 
-quant::Spec SpecOf(const IndexOptions& options, Element element, std::size_t dim) {
+quant::Spec SpecOf(const IndexOptions& options, Element element, Metric metric, std::size_t dim) {
     quant::Spec spec = {};
     spec.kind = static_cast<quant::Kind>(options.quantizer);
     spec.padded_dim = static_cast<std::uint32_t>(quant::PaddedDim(dim));
     if (element == Element::kBit) {
-        spec.kind = quant::Kind::kBits;
+        spec.kind = metric == Metric::kJaccard ? quant::Kind::kSets : quant::Kind::kBits;
         spec.bits = 1;
         spec.dim = static_cast<std::uint32_t>(dim);
         return spec;
@@ -155,8 +155,9 @@ int ProbesFor(int wished, int lists) {
 }
 
 const char* QuantizerName(quant::Kind kind) {
-    // Not an option: the one code of a type.
+    // Not options: the codes of type bit.
     if (kind == quant::Kind::kBits) return "bits";
+    if (kind == quant::Kind::kSets) return "sets";
     for (const relopt_enum_elt_def* value = quantizer_values; value->string_val; value++)
         if (value->symbol_val == static_cast<int>(kind)) return value->string_val;
     return nullptr;

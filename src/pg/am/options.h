@@ -27,9 +27,9 @@ struct IndexOptions {
 IndexOptions DefaultOptions();
 // The options of an index, defaults filled in.
 IndexOptions OptionsOf(Relation index);
-// The code that they ask for, for values of `dim` dimensions; pq without codebooks, bits without
-// the way back. Bits have one code, whatever the options.
-quant::Spec SpecOf(const IndexOptions& options, Element element, std::size_t dim);
+// The code that they ask for, for values of `dim` dimensions; pq without codebooks, bits and sets
+// without the way back. Bits have one code for each metric, whatever the options.
+quant::Spec SpecOf(const IndexOptions& options, Element element, Metric metric, std::size_t dim);
 // Raises an error if the options choose a code where there is but one.
 void CheckOptionsFor(const IndexOptions& options, Element element);
 // amoptions.

@@ -43,11 +43,12 @@ QV_SQL_FUNCTION(quantvec_hamming_distance) {
     });
 }
 
-// 1 if no bit is set in both, also if none is set at all.
 QV_SQL_FUNCTION(quantvec_jaccard_distance) {
+    if (IsKnownDistance(Measure::kJaccard, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)))
+        PG_RETURN_FLOAT8(known_distance.distance);
     return DistanceOf(fcinfo, [](const bits8* a, const bits8* b, Size bytes) {
         const quantvec::kernels::BitOverlap overlap = Active().bit_overlap(a, b, bytes);
-        if (overlap.both == 0) return 1.0;
-        return 1 - static_cast<double>(overlap.both) / static_cast<double>(overlap.either);
+        return JaccardDistance(static_cast<double>(overlap.both),
+                               static_cast<double>(overlap.either));
     });
 }

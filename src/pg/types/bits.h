@@ -22,4 +22,10 @@ inline bool BitAt(const VarBit* bits, int i) {
     return VARBITS(bits)[i / 8] >> (7 - i % 8) & 1;
 }
 
+// From the numbers of bits that are set in both values, and in either. 1 if no bit is set in both,
+// also if none is set at all.
+inline double JaccardDistance(double both, double either) {
+    return both == 0 ? 1 : 1 - both / either;
+}
+
 }  // namespace quantvec::pg

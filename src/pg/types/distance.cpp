@@ -57,6 +57,7 @@ double Distance(std::span<const Element> a, std::span<const Element> b) {
         case Measure::kSpherical:
             return std::acos(InRange(sum(Sums<Element>::inner_product))) / std::numbers::pi;
         case Measure::kHamming:
+        case Measure::kJaccard:
             break;
         case Measure::kCosine: {
             float sums[3];

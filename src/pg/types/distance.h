@@ -26,7 +26,9 @@ enum class Measure {
     kCosine,
     kL1,
     kSpherical,
-    kHamming,  // of bits (bits.cpp), not of vectors
+    // of bits (bits.cpp), not of vectors
+    kHamming,
+    kJaccard,
 };
 
 // kCosine: in [0, 2]; NaN if a or b is all zeros.

@@ -73,8 +73,8 @@ void InitBuild(Build& b, Relation heap, Relation index, IndexInfo* info, int dim
                 (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                  errmsg("pq_m is %d, but the column has %d dimensions", b.options.pq_m, b.dim),
                  errhint("A sub-quantizer needs at least one dimension.")));
-    b.layout =
-        ivf::MakeLayout(SpecOf(b.options, b.opclass->element, static_cast<std::size_t>(b.dim)));
+    b.layout = ivf::MakeLayout(
+        SpecOf(b.options, b.opclass->element, b.opclass->metric, static_cast<std::size_t>(b.dim)));
     b.lists = 1;
     const ByteSpan signs = NewSpan<std::uint8_t>(quant::RotationBytes(b.padded));
     quant::FillRotation(kRotationSeed, b.padded, signs);

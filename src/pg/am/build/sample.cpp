@@ -66,17 +66,13 @@ void CountRow(Relation, ItemPointer, Datum*, bool* isnull, bool, void* arg) {
 
 // ---- rows ----
 
-// The value as the index sees it: for cosine of unit length. false: not indexed.
+// The value as the index sees it: for cosine and jaccard of unit length. false: not indexed.
 bool RawRow(const Build& b, ConstFloatSpan values, float* out) {
     if (static_cast<int>(values.size()) != b.dim)
         CheckExpectedDim(b.dim, static_cast<int>(values.size()));
-    float scale = 1;
-    if (b.opclass->metric == Metric::kCosine) {
-        const float norm =
-            std::sqrt(kernels::Active().ordered_dot(values.data(), values.data(), values.size()));
-        if (!(norm > 0) || !std::isfinite(norm)) return false;
-        scale = 1 / norm;
-    }
+    const float length = IndexedLength(b.opclass->metric, values);
+    if (length == 0) return false;
+    const float scale = 1 / length;
     for (std::size_t i = 0; i < values.size(); i++) out[i] = values[i] * scale;
     return true;
 }

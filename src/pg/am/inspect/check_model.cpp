@@ -18,7 +18,8 @@ void CheckMeta(const Check& c) {
     const int declared = DeclaredDim(c.index);
     const bool sound =
         meta.metric == opclass.metric && meta.element == opclass.element &&
-        (meta.quantizer == quant::Kind::kBits) == (meta.element == Element::kBit) &&
+        quant::IsOfBits(meta.quantizer) == (meta.element == Element::kBit) &&
+        (meta.quantizer == quant::Kind::kSets) == (meta.metric == Metric::kJaccard) &&
         (declared < 0 || static_cast<int>(meta.dim) == declared) &&
         meta.next_list_id > meta.lists && meta.trained <= 1 && (meta.trained || meta.lists == 1) &&
         (meta.trained || meta.rows_trained == 0) && meta.segment_count == 1 &&

@@ -158,12 +158,14 @@ void CheckPointer(Check& c, const ListWalk& w, std::uint32_t slot, std::uint64_t
 }
 
 // What every encoder promises: finite factors, no scale above zero, and an error that may be
-// infinite. Bits have the same factors in every row.
+// infinite. Bits have the same factors in every row, sets their number of elements.
 void CheckFactors(const Check& c, const ListWalk& w, std::uint32_t slot,
                   const quant::RowFactors& f) {
     const float scale = quant::FromBfloat16(f.scale), error = quant::FromBfloat16(f.error);
-    const bool sound = c.meta.quantizer == quant::Kind::kBits
-                           ? f.add == 0 && f.offset == 0 && scale == 1 && error == 0
+    const float ones = c.meta.quantizer == quant::Kind::kSets ? static_cast<float>(c.meta.dim) : 0;
+    const bool sound = quant::IsOfBits(c.meta.quantizer)
+                           ? f.add == 0 && f.offset >= 0 && f.offset <= ones &&
+                                 f.offset == std::floor(f.offset) && scale == 1 && error == 0
                            : std::isfinite(f.add) && std::isfinite(f.offset) &&
                                  std::isfinite(scale) && scale <= 0 && error >= 0;
     if (!sound) ReportSlot(c, w.list, w.head_page, w.head_at, slot, "its factors are impossible");

@@ -90,7 +90,7 @@ void Count(Relation index, const Model& model, PageCounts& pages, RowCounts& row
 // The options of the index that it was not built with, "quantizer, lists"; nullptr: none.
 const char* ChangedOptions(Relation index, const MetaPage& meta, double live) {
     const IndexOptions options = OptionsOf(index);
-    const quant::Spec wish = SpecOf(options, meta.element, meta.dim);
+    const quant::Spec wish = SpecOf(options, meta.element, meta.metric, meta.dim);
     // pq has the codes of sq8 until there are rows for its codewords.
     if (wish.kind == quant::Kind::kPq && meta.quantizer == quant::Kind::kSq8 &&
         (!meta.trained || live < static_cast<double>(kLeastSamplesPerWord << wish.bits)))
@@ -188,6 +188,8 @@ const char* MetricName(Metric metric) {
             return "cosine";
         case Metric::kHamming:
             return "hamming";
+        case Metric::kJaccard:
+            return "jaccard";
     }
     return nullptr;
 }

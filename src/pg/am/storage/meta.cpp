@@ -34,7 +34,7 @@ MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
                                 "REINDEX INDEX.")));
     if (!whole) ReportCorruption(index, kMetaPage, "the checksum of the metapage does not match");
     const bool pq = meta.quantizer == quant::Kind::kPq;
-    const bool bits = meta.quantizer == quant::Kind::kBits;
+    const bool bits = quant::IsOfBits(meta.quantizer);
     const bool sound =
         meta.dim >= 1 && static_cast<int>(meta.dim) <= (bits ? kMaxIndexedBits : kMaxDim) &&
         meta.padded_dim == quant::PaddedDim(meta.dim) && meta.lists >= 1 &&
@@ -47,7 +47,8 @@ MetaPage ReadMeta(Relation index, bool writing, bool checksum) {
         (pq ? meta.error_spread > 0 && meta.error_spread <= 1 : meta.error_spread == 0) &&
         meta.levels <= quant::Levels::kNf4 &&
         (meta.metric == Metric::kL2 || meta.metric == Metric::kInnerProduct ||
-         meta.metric == Metric::kCosine || meta.metric == Metric::kHamming) &&
+         meta.metric == Metric::kCosine || meta.metric == Metric::kHamming ||
+         meta.metric == Metric::kJaccard) &&
         (meta.rotation == RotationKind::kHadamard4 ||
          meta.rotation == RotationKind::kHadamard4Basis);
     if (!sound) ReportCorruption(index, kMetaPage, "the metapage holds impossible values");

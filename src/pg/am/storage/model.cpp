@@ -53,16 +53,19 @@ void ToCodeSpace(const Model& model, FloatSpan x) {
     pfree(copy);
 }
 
+float IndexedLength(Metric metric, ConstFloatSpan values) {
+    if (!IsOfDirections(metric)) return 1;
+    const float length =
+        __builtin_sqrtf(kernels::Active().ordered_dot(values.data(), values.data(), values.size()));
+    if (length > 0 && __builtin_isfinite(length)) return length;
+    return metric == Metric::kJaccard ? 1 : 0;
+}
+
 bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out) {
     const std::size_t dim = model.meta.dim;
-    if (model.meta.metric == Metric::kCosine) {
-        const float norm =
-            __builtin_sqrtf(kernels::Active().ordered_dot(values.data(), values.data(), dim));
-        if (!(norm > 0) || !__builtin_isfinite(norm)) return false;
-        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] / norm - model.mean[i];
-    } else {
-        for (std::size_t i = 0; i < dim; i++) out[i] = values[i] - model.mean[i];
-    }
+    const float length = IndexedLength(model.meta.metric, values);
+    if (length == 0) return false;
+    for (std::size_t i = 0; i < dim; i++) out[i] = values[i] / length - model.mean[i];
     for (std::size_t i = dim; i < out.size(); i++) out[i] = 0;
     ToCodeSpace(model, out);
     return true;

@@ -65,8 +65,13 @@ inline PageOwner RefineOwner(const ivf::ListEntry& e) {
 // was learned.
 void ToCodeSpace(const Model& model, FloatSpan x);
 
-// The rotated, centred form of a vector [padded_dim]. For cosine it is brought to unit length
-// first: false if it has none (zero, or beyond the float range).
+// What an index divides a value by: for metrics of directions its length, else 1. 0: the value is
+// not indexed, since cosine is not defined for it (its length is zero or beyond the float range).
+// Jaccard is defined for a value of zeros, which stays as it is.
+float IndexedLength(Metric metric, ConstFloatSpan values);
+
+// The rotated, centred form of a vector [padded_dim], divided by its IndexedLength: false if that
+// is 0.
 bool Transform(const Model& model, ConstFloatSpan values, FloatSpan out);
 
 }  // namespace quantvec::pg
