@@ -125,7 +125,8 @@ INSERT INTO t SELECT * FROM pg_temp.others(3000, 24, 40001);
 SELECT i, drift > 1.15 AS much, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
 VACUUM t;
 SELECT i, s.* FROM unnest('{t_l2,t_six}'::regclass[]) i, pg_temp.state(i) s;
-SELECT i, abs(drift - 1) < 0.05 AS none, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
+-- from 1,000 rows, others for each training: drift errs by 2 % here (standard deviation), and by 10 % in one run of 1e7
+SELECT i, abs(drift - 1) < 0.1 AS none, advice FROM unnest('{t_l2,t_six}'::regclass[]) i, quantvec_index_info(i);
 -- not before a fifth has changed
 INSERT INTO t SELECT id, (SELECT array_agg(4 * x) FROM unnest(v::real[]) x)::vector FROM pg_temp.vectors(2000, 24, 50001);
 VACUUM t;
