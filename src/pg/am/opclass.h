@@ -14,6 +14,22 @@ inline constexpr int kProcInfo = 1;  // function(internal) returning internal: a
 // Element types, stored in the metapage: never renumber.
 enum class Element : std::uint8_t { kFloat = 1, kHalf = 2, kBit = 3, kInt8 = 4 };
 
+// The type's name as a user writes it. Not the catalog's: from 17 on CREATE INDEX has a search_path
+// that would put the schema before it.
+inline const char* TypeName(Element element) {
+    switch (element) {
+        case Element::kFloat:
+            return "vector";
+        case Element::kHalf:
+            return "halfvec";
+        case Element::kBit:
+            return "bit";
+        case Element::kInt8:
+            return "int8vec";
+    }
+    return nullptr;
+}
+
 struct OpclassInfo {
     const char* refused;  // nullptr, or why not and what instead: no codes fit the class
     Metric metric;

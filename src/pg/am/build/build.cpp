@@ -40,7 +40,7 @@ int DimToBuild(Relation index) {
                         errmsg("column does not have dimensions"),
                         errhint("Declare the column with a number of dimensions, for example "
                                 "%s(768), or index an expression that has one.",
-                                format_type_be(index->rd_opcintype[0]))));
+                                TypeName(OpclassOf(index).element))));
     return dim;
 }
 
