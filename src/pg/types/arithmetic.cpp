@@ -6,6 +6,7 @@
 #include "pg/memory.h"
 #include "pg/types/bits.h"
 #include "pg/types/dense.h"
+#include "pg/types/distance.h"
 
 namespace quantvec::pg {
 namespace {
@@ -22,24 +23,16 @@ Datum Dims(FunctionCallInfo fcinfo) {
     PG_RETURN_INT32(Argument<Element>(fcinfo)->dim);
 }
 
-// In double: the square of a large float is beyond the float range.
 template <class Element>
-double NormOf(std::span<const Element> x) {
-    double sum = 0;
-    for (const Element value : x) sum += static_cast<double>(ToFloat(value)) * ToFloat(value);
-    return std::sqrt(sum);
-}
-
-template <class Element>
-Datum Norm(FunctionCallInfo fcinfo) {
-    PG_RETURN_FLOAT8(NormOf(Values(Argument<Element>(fcinfo))));
+Datum NormOf(FunctionCallInfo fcinfo) {
+    PG_RETURN_FLOAT8(Norm(Values(Argument<Element>(fcinfo))));
 }
 
 template <class Element>
 Datum Normalize(FunctionCallInfo fcinfo) {
     const auto* v = Argument<Element>(fcinfo);
     auto* result = NewDense<Element>(v->dim);
-    const double norm = NormOf(Values(v));
+    const double norm = Norm(Values(v));
     // A zero vector has no direction and stays as it is.
     if (norm > 0) {
         for (int i = 0; i < v->dim; ++i) {
@@ -84,19 +77,22 @@ Datum Subvector(FunctionCallInfo fcinfo) {
 
 // ---- of two vectors ----
 
-// Element by element.
-template <class Element, class Compute>
+// Element by element. kMayVanish: a result of 0 from operands that are not is an error.
+template <class Element, bool kMayVanish = false, class Compute>
 Datum Pairwise(FunctionCallInfo fcinfo, Compute compute) {
     const auto* a = Argument<Element>(fcinfo, 0);
     const auto* b = Argument<Element>(fcinfo, 1);
     CheckDims(a->dim, b->dim, kTypeName<Element>);
     auto* result = NewDense<Element>(a->dim);
-    bool overflow = false;
+    bool overflow = false, underflow = false;
     for (int i = 0; i < a->dim; ++i) {
-        result->x[i] = Nearest<Element>(compute(ToFloat(a->x[i]), ToFloat(b->x[i])));
+        const float x = ToFloat(a->x[i]), y = ToFloat(b->x[i]);
+        result->x[i] = Nearest<Element>(compute(x, y));
         overflow |= std::isinf(ToFloat(result->x[i]));
+        if (kMayVanish) underflow |= ToFloat(result->x[i]) == 0 && x != 0 && y != 0;
     }
     if (overflow) float_overflow_error();
+    if (underflow) float_underflow_error();
     PG_RETURN_POINTER(result);
 }
 
@@ -112,14 +108,7 @@ Datum Subtract(FunctionCallInfo fcinfo) {
 
 template <class Element>
 Datum Multiply(FunctionCallInfo fcinfo) {
-    const Datum product = Pairwise<Element>(fcinfo, [](float a, float b) { return a * b; });
-    const auto* result = reinterpret_cast<const Dense<Element>*>(DatumGetPointer(product));
-    const auto* a = Argument<Element>(fcinfo, 0);
-    const auto* b = Argument<Element>(fcinfo, 1);
-    for (int i = 0; i < result->dim; ++i)
-        if (ToFloat(result->x[i]) == 0 && ToFloat(a->x[i]) != 0 && ToFloat(b->x[i]) != 0)
-            float_underflow_error();
-    return product;
+    return Pairwise<Element, true>(fcinfo, [](float a, float b) { return a * b; });
 }
 
 template <class Element>
@@ -139,7 +128,7 @@ Datum Concatenate(FunctionCallInfo fcinfo) {
 using namespace quantvec::pg;
 
 QV_DENSE_FUNCTION(dims, Dims)
-QV_DENSE_FUNCTION(norm, Norm)
+QV_DENSE_FUNCTION(norm, NormOf)
 QV_DENSE_FUNCTION(normalize, Normalize)
 QV_DENSE_FUNCTION(binary_quantize, BinaryQuantize)
 QV_DENSE_FUNCTION(subvector, Subvector)

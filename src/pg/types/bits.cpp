@@ -2,6 +2,7 @@
 #include "pg/types/bits.h"
 
 #include "core/kernels/kernels.h"
+#include "pg/error.h"
 #include "pg/types/known_distance.h"
 
 namespace quantvec::pg {
@@ -23,9 +24,7 @@ template <class Compute>
 Datum DistanceOf(FunctionCallInfo fcinfo, Compute compute) {
     const VarBit* a = GetBits(PG_GETARG_DATUM(0));
     const VarBit* b = GetBits(PG_GETARG_DATUM(1));
-    if (VARBITLEN(a) != VARBITLEN(b))
-        ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
-                        errmsg("different bit lengths %u and %u", VARBITLEN(a), VARBITLEN(b))));
+    CheckSizes(VARBITLEN(a), VARBITLEN(b), "bit lengths");
     PG_RETURN_FLOAT8(compute(VARBITS(a), VARBITS(b), static_cast<Size>(VARBITBYTES(a))));
 }
 

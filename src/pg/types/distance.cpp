@@ -38,6 +38,12 @@ double InRange(double cosine) {
 
 }  // namespace
 
+// One root of the product, not a product of roots: exact for equal vectors, and the product of two
+// floats cannot leave the double range.
+double CosineDistance(float product, float sqr_a, float sqr_b) {
+    return 1 - InRange(product / std::sqrt(static_cast<double>(sqr_a) * sqr_b));
+}
+
 template <Measure kMeasure, class Element>
 double Distance(std::span<const Element> a, std::span<const Element> b) {
     const auto sum = [&](auto kernel) -> double {
@@ -62,9 +68,7 @@ double Distance(std::span<const Element> a, std::span<const Element> b) {
         case Measure::kCosine: {
             float sums[3];
             (Active().*Sums<Element>::cosine)(a.data(), b.data(), a.size(), sums);
-            // One root of the product, not a product of roots: exact for equal vectors, and the
-            // product of two floats cannot leave the double range.
-            return 1 - InRange(sums[0] / std::sqrt(static_cast<double>(sums[1]) * sums[2]));
+            return CosineDistance(sums[0], sums[1], sums[2]);
         }
     }
     pg_unreachable();

@@ -12,6 +12,7 @@
 // double, as in pgvector. Sums beyond the float range give Infinity.
 #pragma once
 
+#include <cmath>
 #include <span>
 
 #include "core/half.h"
@@ -36,5 +37,16 @@ enum class Measure {
 // REQUIRES: a.size() == b.size(). Element: float or Half.
 template <Measure kMeasure, class Element>
 double Distance(std::span<const Element> a, std::span<const Element> b);
+
+// From the sums a*b, a^2 and b^2. In [0, 2]; NaN if a or b is all zeros.
+double CosineDistance(float product, float sqr_a, float sqr_b);
+
+// The L2 norm. In double: the square of a large float is beyond the float range.
+template <class Element>
+double Norm(std::span<const Element> x) {
+    double sum = 0;
+    for (const Element value : x) sum += static_cast<double>(ToFloat(value)) * ToFloat(value);
+    return std::sqrt(sum);
+}
 
 }  // namespace quantvec::pg

@@ -7,6 +7,7 @@
 #include "core/formats/int8.h"
 #include "pg/memory.h"
 #include "pg/types/arrays.h"
+#include "pg/types/compare.h"
 #include "pg/types/dense.h"
 #include "pg/types/distance.h"
 #include "pg/types/known_distance.h"
@@ -79,24 +80,15 @@ Datum DistanceOf(FunctionCallInfo fcinfo) {
     PG_RETURN_FLOAT8(Distance<kMeasure>(ConstFloatSpan(Decode(a)), ConstFloatSpan(Decode(b))));
 }
 
-// Element by element, then the shorter first. Leaves no memory behind: a btree calls this in a
-// context that lives long.
 int Compare(FunctionCallInfo fcinfo) {
     const Int8Vec* a = Argument(fcinfo, 0);
     const Int8Vec* b = Argument(fcinfo, 1);
     const FloatSpan x = Decode(a), y = Decode(b);
-    int order = a->dim == b->dim ? 0 : a->dim < b->dim ? -1 : 1;
-    for (Size i = 0; i < Min(x.size(), y.size()); ++i) {
-        if (x[i] == y[i]) continue;
-        order = x[i] < y[i] ? -1 : 1;
-        break;
-    }
+    const int order = CompareElements<float>(x, y);
     pfree(x.data());
     pfree(y.data());
-    for (const int i : {0, 1}) {
-        auto* value = const_cast<Int8Vec*>(i == 0 ? a : b);
-        if (reinterpret_cast<Pointer>(value) != DatumGetPointer(PG_GETARG_DATUM(i))) pfree(value);
-    }
+    FreeIfCopy(a, PG_GETARG_DATUM(0));
+    FreeIfCopy(b, PG_GETARG_DATUM(1));
     return order;
 }
 
@@ -234,9 +226,7 @@ QV_SQL_FUNCTION(quantvec_int8vec_dims) {
 }
 
 QV_SQL_FUNCTION(quantvec_int8vec_norm) {
-    double sum = 0;
-    for (const float x : Decode(Argument(fcinfo))) sum += static_cast<double>(x) * x;
-    PG_RETURN_FLOAT8(std::sqrt(sum));
+    PG_RETURN_FLOAT8(Norm(ConstFloatSpan(Decode(Argument(fcinfo)))));
 }
 
 // ---- distances and comparison ----
@@ -260,24 +250,4 @@ QV_SQL_FUNCTION(quantvec_int8vec_l1_distance) {
     return DistanceOf<Measure::kL1>(fcinfo);
 }
 
-QV_SQL_FUNCTION(quantvec_int8vec_lt) {
-    PG_RETURN_BOOL(Compare(fcinfo) < 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_le) {
-    PG_RETURN_BOOL(Compare(fcinfo) <= 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_eq) {
-    PG_RETURN_BOOL(Compare(fcinfo) == 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_ne) {
-    PG_RETURN_BOOL(Compare(fcinfo) != 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_ge) {
-    PG_RETURN_BOOL(Compare(fcinfo) >= 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_gt) {
-    PG_RETURN_BOOL(Compare(fcinfo) > 0);
-}
-QV_SQL_FUNCTION(quantvec_int8vec_cmp) {
-    PG_RETURN_INT32(Compare(fcinfo));
-}
+QV_COMPARISONS(int8vec, Compare)

@@ -61,9 +61,7 @@ Datum Recv(FunctionCallInfo fcinfo) {
     if (head.unused != 0) Refuse({.why = formats::Why::kNotUnused, .given = head.unused}, source);
     auto* result = NewDense<Element>(head.dim);
     Refuse(formats::ReadElements(head.elements, Values(result)), source);
-    message->cursor = static_cast<int>(head.elements.data() -
-                                       reinterpret_cast<const std::uint8_t*>(message->data)) +
-                      static_cast<int>(Values(result).size_bytes());
+    message->cursor = static_cast<int>(head.elements.data() - bytes + Values(result).size_bytes());
     PG_RETURN_POINTER(result);
 }
 

@@ -7,7 +7,9 @@
 #include "core/formats/sparse.h"
 #include "pg/memory.h"
 #include "pg/types/arrays.h"
+#include "pg/types/compare.h"
 #include "pg/types/dense.h"
+#include "pg/types/distance.h"
 #include "pg/types/refuse.h"
 
 namespace quantvec::pg {
@@ -133,9 +135,7 @@ double Cosine(const Sparse* a, const Sparse* b) {
     float norm_a = 0, norm_b = 0;
     for (const float x : Values(a)) norm_a += x * x;
     for (const float x : Values(b)) norm_b += x * x;
-    const double similarity = InnerProduct(a, b) / std::sqrt(static_cast<double>(norm_a) * norm_b);
-    // These comparisons let NaN through.
-    return 1 - (similarity > 1 ? 1 : similarity < -1 ? -1 : similarity);
+    return CosineDistance(InnerProduct(a, b), norm_a, norm_b);
 }
 
 template <class Compute>
@@ -144,12 +144,6 @@ Datum DistanceOf(FunctionCallInfo fcinfo, Compute compute) {
     const Sparse* b = Argument(fcinfo, 1);
     CheckDims(a->dim, b->dim, kType);
     PG_RETURN_FLOAT8(compute(a, b));
-}
-
-double Norm(const Sparse* v) {
-    double sum = 0;
-    for (const float x : Values(v)) sum += static_cast<double>(x) * x;
-    return std::sqrt(sum);
 }
 
 // As the dense vectors compare: at the first index where they differ, within both; then the shorter
@@ -169,12 +163,6 @@ int Compare(const Sparse* a, const Sparse* b) {
     return a->dim == b->dim ? 0 : a->dim < b->dim ? -1 : 1;
 }
 
-void FreeIfCopy(const Sparse* v, Datum datum) {
-    if (reinterpret_cast<Pointer>(const_cast<Sparse*>(v)) != DatumGetPointer(datum))
-        pfree(const_cast<Sparse*>(v));
-}
-
-// Leaves no memory behind: a btree calls this in a context that lives long.
 int Compare(FunctionCallInfo fcinfo) {
     const Sparse* a = Argument(fcinfo, 0);
     const Sparse* b = Argument(fcinfo, 1);
@@ -316,12 +304,12 @@ QV_SQL_FUNCTION(quantvec_sparsevec_from_array) {
 // ---- of one vector ----
 
 QV_SQL_FUNCTION(quantvec_sparsevec_norm) {
-    PG_RETURN_FLOAT8(Norm(Argument(fcinfo)));
+    PG_RETURN_FLOAT8(Norm(Values(Argument(fcinfo))));
 }
 
 QV_SQL_FUNCTION(quantvec_sparsevec_normalize) {
     const Sparse* v = Argument(fcinfo);
-    const double norm = Norm(v);
+    const double norm = Norm(Values(v));
     if (norm == 0) PG_RETURN_POINTER(NewSparse(v->dim, 0));
     const auto scaled = [&](Size i) { return static_cast<float>(Values(v)[i] / norm); };
     // What becomes zero is left out.
@@ -362,24 +350,4 @@ QV_SQL_FUNCTION(quantvec_sparsevec_l1_distance) {
     return DistanceOf(fcinfo, L1);
 }
 
-QV_SQL_FUNCTION(quantvec_sparsevec_lt) {
-    PG_RETURN_BOOL(Compare(fcinfo) < 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_le) {
-    PG_RETURN_BOOL(Compare(fcinfo) <= 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_eq) {
-    PG_RETURN_BOOL(Compare(fcinfo) == 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_ne) {
-    PG_RETURN_BOOL(Compare(fcinfo) != 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_ge) {
-    PG_RETURN_BOOL(Compare(fcinfo) >= 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_gt) {
-    PG_RETURN_BOOL(Compare(fcinfo) > 0);
-}
-QV_SQL_FUNCTION(quantvec_sparsevec_cmp) {
-    PG_RETURN_INT32(Compare(fcinfo));
-}
+QV_COMPARISONS(sparsevec, Compare)
