@@ -50,28 +50,22 @@ constexpr Measure MeasureOf(Metric metric) {
     }
 }
 
+constexpr ElementInfo kVector = {Element::kFloat, "vector", "vector dimensions", kMaxDim,
+                                 VectorValues};
+constexpr ElementInfo kHalfvec = {Element::kHalf, "halfvec", "halfvec dimensions", kMaxDim,
+                                  HalfvecValues};
+constexpr ElementInfo kInt8vec = {Element::kInt8, "int8vec", "int8vec dimensions", kMaxDim,
+                                  Int8Values};
+constexpr ElementInfo kBit = {Element::kBit, "bit", "bit lengths", kMaxIndexedBits, BitValues};
+
 // Distances are those of floats for every element: the same bits (pg/types/distance.h).
-template <Metric kMetric, Element kElement>
-constexpr OpclassInfo kInfo = {
-    nullptr,
-    kMetric,
-    kElement,
-    kElement == Element::kHalf   ? "halfvec dimensions"
-    : kElement == Element::kInt8 ? "int8vec dimensions"
-                                 : "vector dimensions",
-    kMaxDim,
-    kElement == Element::kHalf   ? HalfvecValues
-    : kElement == Element::kInt8 ? Int8Values
-                                 : VectorValues,
-    MeasureOf(kMetric),
-    Distance<MeasureOf(kMetric), float>,
-};
+template <const ElementInfo& kType, Metric kMetric>
+constexpr OpclassInfo kInfo = {kType, nullptr, kMetric, MeasureOf(kMetric),
+                               Distance<MeasureOf(kMetric), float>};
 
 // The squared L2 distance of zeros and ones counts the bits that differ, and a float holds it.
-constexpr OpclassInfo kHamming = {
-    nullptr,         Metric::kHamming, Element::kBit,     "bit lengths",
-    kMaxIndexedBits, BitValues,        Measure::kHamming, Distance<Measure::kL2Sqr, float>,
-};
+constexpr OpclassInfo kHamming = {kBit, nullptr, Metric::kHamming, Measure::kHamming,
+                                  Distance<Measure::kL2Sqr, float>};
 
 // Sums of zeros and ones: floats hold them, too.
 double JaccardOfFloats(ConstFloatSpan a, ConstFloatSpan b) {
@@ -80,10 +74,8 @@ double JaccardOfFloats(ConstFloatSpan a, ConstFloatSpan b) {
     return JaccardDistance(both, both + k.l2sqr(a.data(), b.data(), a.size()));
 }
 
-constexpr OpclassInfo kJaccard = {
-    nullptr,         Metric::kJaccard, Element::kBit,     "bit lengths",
-    kMaxIndexedBits, BitValues,        Measure::kJaccard, JaccardOfFloats,
-};
+constexpr OpclassInfo kJaccard = {kBit, nullptr, Metric::kJaccard, Measure::kJaccard,
+                                  JaccardOfFloats};
 
 constexpr OpclassInfo Refused(const char* instead) {
     OpclassInfo info = {};
@@ -180,32 +172,32 @@ using namespace quantvec;
 using namespace quantvec::pg;
 
 QV_SQL_FUNCTION(quantvec_vector_l2_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kFloat>));
+    PG_RETURN_POINTER((&kInfo<kVector, Metric::kL2>));
 }
 QV_SQL_FUNCTION(quantvec_vector_ip_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kFloat>));
+    PG_RETURN_POINTER((&kInfo<kVector, Metric::kInnerProduct>));
 }
 QV_SQL_FUNCTION(quantvec_vector_cosine_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kFloat>));
+    PG_RETURN_POINTER((&kInfo<kVector, Metric::kCosine>));
 }
 QV_SQL_FUNCTION(quantvec_halfvec_l2_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kHalf>));
+    PG_RETURN_POINTER((&kInfo<kHalfvec, Metric::kL2>));
 }
 QV_SQL_FUNCTION(quantvec_halfvec_ip_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kHalf>));
+    PG_RETURN_POINTER((&kInfo<kHalfvec, Metric::kInnerProduct>));
 }
 QV_SQL_FUNCTION(quantvec_halfvec_cosine_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kHalf>));
+    PG_RETURN_POINTER((&kInfo<kHalfvec, Metric::kCosine>));
 }
 
 QV_SQL_FUNCTION(quantvec_int8vec_l2_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kL2, Element::kInt8>));
+    PG_RETURN_POINTER((&kInfo<kInt8vec, Metric::kL2>));
 }
 QV_SQL_FUNCTION(quantvec_int8vec_ip_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kInnerProduct, Element::kInt8>));
+    PG_RETURN_POINTER((&kInfo<kInt8vec, Metric::kInnerProduct>));
 }
 QV_SQL_FUNCTION(quantvec_int8vec_cosine_info) {
-    PG_RETURN_POINTER((&kInfo<Metric::kCosine, Element::kInt8>));
+    PG_RETURN_POINTER((&kInfo<kInt8vec, Metric::kCosine>));
 }
 QV_SQL_FUNCTION(quantvec_bit_hamming_info) {
     PG_RETURN_POINTER(&kHamming);

@@ -14,30 +14,21 @@ inline constexpr int kProcInfo = 1;  // function(internal) returning internal: a
 // Element types, stored in the metapage: never renumber.
 enum class Element : std::uint8_t { kFloat = 1, kHalf = 2, kBit = 3, kInt8 = 4 };
 
-// The type's name as a user writes it. Not the catalog's: from 17 on CREATE INDEX has a search_path
-// that would put the schema before it.
-inline const char* TypeName(Element element) {
-    switch (element) {
-        case Element::kFloat:
-            return "vector";
-        case Element::kHalf:
-            return "halfvec";
-        case Element::kBit:
-            return "bit";
-        case Element::kInt8:
-            return "int8vec";
-    }
-    return nullptr;
-}
-
-struct OpclassInfo {
-    const char* refused;  // nullptr, or why not and what instead: no codes fit the class
-    Metric metric;
+// What the index has to know of a type.
+struct ElementInfo {
     Element element;
+    // The name as a user writes it. Not the catalog's: from 17 on CREATE INDEX has a search_path
+    // that would put the schema before it.
+    const char* type;
     const char* sizes;  // what two values may differ in: "vector dimensions"
     int max_dim;
     // The value as floats in the current memory context (or where the datum lies).
     ConstFloatSpan (*values)(Datum datum);
+};
+
+struct OpclassInfo : ElementInfo {
+    const char* refused;  // nullptr, or why not and what instead: no codes fit the class
+    Metric metric;
     // As the operator gives it, bit for bit.
     Measure measure;
     double (*distance)(ConstFloatSpan a, ConstFloatSpan b);

@@ -40,7 +40,7 @@ int DimToBuild(Relation index) {
                         errmsg("column does not have dimensions"),
                         errhint("Declare the column with a number of dimensions, for example "
                                 "%s(768), or index an expression that has one.",
-                                TypeName(OpclassOf(index).element))));
+                                OpclassOf(index).type)));
     return dim;
 }
 

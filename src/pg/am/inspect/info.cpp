@@ -148,7 +148,7 @@ const char* Advice(Relation index, const Model& model, const PageCounts& pages,
         return psprintf(
             "ALTER TABLE .. TYPE %s(%u): the column has no dimensions any more, and "
             "REINDEX, or a restore of a dump, would fail",
-            TypeName(meta.element), meta.dim);
+            OpclassOf(index).type, meta.dim);
     if (HasDrifted(notes, drift) && live < kLeastRowsToRetrain)
         return "REINDEX: rows are farther from the centers of their lists than those they were "
                "made for";
