@@ -215,8 +215,6 @@ TEST(KernelsFloatCarryInfinityAndNan) {
             }
 }
 
-// Small integers are exact; with Gaussian tables, m additions round.
-// Every number of rows up to two strips and more, each row at its own odd address.
 TEST(KernelsHalvesAreTheirFloats) {
     Random random(19);
     for (std::size_t n : Lengths()) {
@@ -290,6 +288,8 @@ TEST(KernelsCountBits) {
     }
 }
 
+// Small integers are exact; with Gaussian tables, m additions round.
+// Every number of rows up to two strips and more, each row at its own odd address.
 TEST(KernelsTileScores) {
     constexpr std::size_t kColumns = kernels::kTileColumns;
     for (const Kernels* table : Tables())

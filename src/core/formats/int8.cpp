@@ -32,7 +32,7 @@ bool EncodeInt8(ConstFloatSpan x, ByteSpan codes, Int8Range* range) {
     if (!std::isfinite(scale * 255) || !std::isfinite(least + scale * 255)) return false;
     bool all_zero = true;
     for (std::size_t i = 0; i < x.size(); ++i) {
-        const double steps = scale > 0 ? (double{x[i]} - double{least}) / double{scale} : 0;
+        const double steps = (double{x[i]} - double{least}) / double{scale};
         const auto code = static_cast<std::uint8_t>(std::min(std::round(steps), 255.0));
         codes[i] = code;
         all_zero = all_zero && code == 0;

@@ -88,7 +88,7 @@ void ListScanner::Score(const std::uint8_t* head, std::uint32_t page, std::uint3
     const std::uint32_t live = HeadAt(head)->live;
     rows_scored_ += static_cast<std::uint64_t>(__builtin_popcount(live));
     const kernels::BlockFactors factors = FactorsOf(*layout_, head);
-    layout_->quantizer->FinishSums(*prepared_, factors, sums_);
+    if (prepared_->exact) layout_->quantizer->FinishSums(*prepared_, factors, sums_);
     const std::uint32_t below =
         kernels::Active().bound_block(factors, scalars_, sums_, threshold, lower_, estimate_);
     block = {

@@ -138,7 +138,7 @@ class Quantizer {
                            ConstByteSpan piece, std::uint32_t live, std::ptrdiff_t ahead,
                            float sums[32]) const = 0;
 
-    // Makes of the sums of a whole block what bound_block takes. factors: the block's
+    // Of a code whose query is exact: makes keys of the sums of a whole block. factors: the block's
     virtual void FinishSums(const PreparedQuery& prepared, const kernels::BlockFactors& factors,
                             float sums[32]) const {
         (void)prepared, (void)factors, (void)sums;
