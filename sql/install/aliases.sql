@@ -15,128 +15,23 @@ COMMENT ON FUNCTION ivfflathandler(internal) IS 'handler of the index access met
 CREATE ACCESS METHOD ivfflat TYPE INDEX HANDLER ivfflathandler;
 COMMENT ON ACCESS METHOD ivfflat IS 'quantvec by the name that pgvector has for its lists; lists has no effect';
 
-CREATE OPERATOR CLASS vector_l2_ops
-    FOR TYPE vector USING hnsw AS
-    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_l2_info(internal);
-COMMENT ON OPERATOR CLASS vector_l2_ops USING hnsw IS 'ORDER BY column <-> constant';
-
-CREATE OPERATOR CLASS vector_ip_ops
-    FOR TYPE vector USING hnsw AS
-    OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_ip_info(internal);
-COMMENT ON OPERATOR CLASS vector_ip_ops USING hnsw IS 'ORDER BY column <#> constant';
-
-CREATE OPERATOR CLASS vector_cosine_ops
-    FOR TYPE vector USING hnsw AS
-    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_cosine_info(internal);
-COMMENT ON OPERATOR CLASS vector_cosine_ops USING hnsw IS 'ORDER BY column <=> constant';
-
-CREATE OPERATOR CLASS vector_l1_ops
-    FOR TYPE vector USING hnsw AS
-    OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_l1_info(internal);
-COMMENT ON OPERATOR CLASS vector_l1_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS halfvec_l2_ops
-    FOR TYPE halfvec USING hnsw AS
-    OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_l2_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_l2_ops USING hnsw IS 'ORDER BY column <-> constant';
-
-CREATE OPERATOR CLASS halfvec_ip_ops
-    FOR TYPE halfvec USING hnsw AS
-    OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_ip_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_ip_ops USING hnsw IS 'ORDER BY column <#> constant';
-
-CREATE OPERATOR CLASS halfvec_cosine_ops
-    FOR TYPE halfvec USING hnsw AS
-    OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_cosine_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING hnsw IS 'ORDER BY column <=> constant';
-
-CREATE OPERATOR CLASS halfvec_l1_ops
-    FOR TYPE halfvec USING hnsw AS
-    OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_l1_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_l1_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS bit_hamming_ops
-    FOR TYPE bit USING hnsw AS
-    OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_bit_hamming_info(internal);
-COMMENT ON OPERATOR CLASS bit_hamming_ops USING hnsw IS 'ORDER BY column <~> constant';
-
-CREATE OPERATOR CLASS bit_jaccard_ops
-    FOR TYPE bit USING hnsw AS
-    OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_bit_jaccard_info(internal);
-COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'ORDER BY column <%> constant: Jaccard distance';
-
-CREATE OPERATOR CLASS sparsevec_l2_ops
-    FOR TYPE sparsevec USING hnsw AS
-    OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_sparsevec_info(internal);
-COMMENT ON OPERATOR CLASS sparsevec_l2_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS sparsevec_ip_ops
-    FOR TYPE sparsevec USING hnsw AS
-    OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_sparsevec_info(internal);
-COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS sparsevec_cosine_ops
-    FOR TYPE sparsevec USING hnsw AS
-    OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_sparsevec_info(internal);
-COMMENT ON OPERATOR CLASS sparsevec_cosine_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS sparsevec_l1_ops
-    FOR TYPE sparsevec USING hnsw AS
-    OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_no_sparsevec_info(internal);
-COMMENT ON OPERATOR CLASS sparsevec_l1_ops USING hnsw IS 'has no index yet: building one fails, and says what to do instead';
-
-CREATE OPERATOR CLASS vector_l2_ops
-    DEFAULT FOR TYPE vector USING ivfflat AS
-    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_l2_info(internal);
-COMMENT ON OPERATOR CLASS vector_l2_ops USING ivfflat IS 'ORDER BY column <-> constant';
-
-CREATE OPERATOR CLASS vector_ip_ops
-    FOR TYPE vector USING ivfflat AS
-    OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_ip_info(internal);
-COMMENT ON OPERATOR CLASS vector_ip_ops USING ivfflat IS 'ORDER BY column <#> constant';
-
-CREATE OPERATOR CLASS vector_cosine_ops
-    FOR TYPE vector USING ivfflat AS
-    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_vector_cosine_info(internal);
-COMMENT ON OPERATOR CLASS vector_cosine_ops USING ivfflat IS 'ORDER BY column <=> constant';
-
-CREATE OPERATOR CLASS halfvec_l2_ops
-    FOR TYPE halfvec USING ivfflat AS
-    OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_l2_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_l2_ops USING ivfflat IS 'ORDER BY column <-> constant';
-
-CREATE OPERATOR CLASS halfvec_ip_ops
-    FOR TYPE halfvec USING ivfflat AS
-    OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_ip_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_ip_ops USING ivfflat IS 'ORDER BY column <#> constant';
-
-CREATE OPERATOR CLASS halfvec_cosine_ops
-    FOR TYPE halfvec USING ivfflat AS
-    OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_halfvec_cosine_info(internal);
-COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING ivfflat IS 'ORDER BY column <=> constant';
-
-CREATE OPERATOR CLASS bit_hamming_ops
-    FOR TYPE bit USING ivfflat AS
-    OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 quantvec_bit_hamming_info(internal);
-COMMENT ON OPERATOR CLASS bit_hamming_ops USING ivfflat IS 'ORDER BY column <~> constant';
+-- The classes of quantvec again, for those types and metrics that pgvector has them for; only ivfflat has a default.
+DO $$
+DECLARE
+	class record;
+BEGIN
+	FOR class IN
+		SELECT alias, opcname AS name, opcintype::regtype AS type, amopopr::regoperator AS operator, amproc::regprocedure AS info,
+		       alias = 'ivfflat' AND opcname = 'vector_l2_ops' AS is_default, obj_description(c.oid, 'pg_opclass') AS told
+		FROM pg_opclass AS c JOIN pg_am AS m ON m.oid = opcmethod
+		JOIN pg_amop ON amopfamily = opcfamily JOIN pg_amproc ON amprocfamily = opcfamily,
+		unnest('{hnsw,ivfflat}'::text[]) AS alias
+		WHERE amname = 'quantvec' AND opcintype <> 'int8vec'::regtype
+		      AND (alias = 'hnsw' OR opcname !~ 'l1|jaccard|sparsevec')
+	LOOP
+		EXECUTE format('CREATE OPERATOR CLASS %I %s FOR TYPE %s USING %I AS OPERATOR 1 %s FOR ORDER BY float_ops, FUNCTION 1 %s',
+		               class.name, CASE WHEN class.is_default THEN 'DEFAULT' END, class.type, class.alias, class.operator, class.info);
+		EXECUTE format('COMMENT ON OPERATOR CLASS %I USING %I IS %L', class.name, class.alias, class.told);
+	END LOOP;
+END
+$$;
